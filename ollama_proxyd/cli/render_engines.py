@@ -20,7 +20,8 @@ def engines(told: Any) -> str:
     ]
     running = table(("engine", "model", "state", "memory", "requests", "process"), rows) if rows else "nothing runs"
     unusable = [f"{each['backend']}: {each['reason']}" for each in told["models_unusable"]]
-    return "\n".join([running, *troubles(told["engines_ended"]), *unusable, *memory(told["memory"])])
+    last = [*memory(told["memory"]), *saved(told["saved_prompts"])]
+    return "\n".join([running, *troubles(told["engines_ended"]), *unusable, *last])
 
 
 def phase(each: Any) -> str:
@@ -41,6 +42,15 @@ def memory(all_of_them: Sequence[Any]) -> list[str]:
         f"{'any amount' if each['limit_bytes'] is None else number(each['limit_bytes'] / _GB) + ' GB'}"
         for each in all_of_them
     ]
+
+
+def saved(told: Any) -> list[str]:
+    """The prompts on the disk, and what went wrong with the last one; nothing where none are kept."""
+    if told is None:
+        return []
+    size = f"{number(told['size_bytes'] / _GB)} GB of {number(told['limit_bytes'] / _GB)} GB"
+    tokens = f"{told['saved_tokens_total']} tokens written, {told['read_tokens_total']} read back"
+    return [f"prompts on the disk: {told['files']}, {size}; {tokens}", *filter(None, [told["reason"]])]
 
 
 def loads_of(model: str, status: Any) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.memory_budget import Budgets, total
 from ollama_proxyd.core.reasons import reason_fields
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.saved_prompts import SavedState
 
 
 def instance_fields(each: Instance) -> dict[str, Json]:
@@ -36,6 +37,20 @@ def ended_fields(each: Ended) -> dict[str, Json]:
 def unusable_fields(fleet: FleetView) -> list[Json]:
     """What looks like a model in the folder of an engine, and is none."""
     return [{"backend": each.spec.id, **reason_fields(why)} for each in fleet for why in each.unusable]
+
+
+def saved_fields(state: SavedState) -> dict[str, Json] | None:
+    """The prompts on the disk, with what went wrong last; None where none are kept."""
+    if not state.limit_bytes:
+        return None
+    return {
+        "files": state.files,
+        "size_bytes": state.size_bytes,
+        "limit_bytes": int(state.limit_bytes),
+        "saved_tokens_total": state.saved_tokens,
+        "read_tokens_total": state.read_tokens,
+        **reason_fields(state.trouble),
+    }
 
 
 def memory_fields(instances: Iterable[Instance], budgets: Budgets) -> Iterator[dict[str, Json]]:

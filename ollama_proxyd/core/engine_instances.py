@@ -79,6 +79,14 @@ NOWHERE: Final = Address()
 """Of a process that was not started yet."""
 
 
+class End(NamedTuple):
+    """How a process ended, in words."""
+
+    words: str
+    has_failed: bool = False
+    """Whether its program gave up by itself: starting it again is of no use."""
+
+
 @value
 class Launch:
     """What a process is started with; `address` and `api_key` are its alone.

@@ -41,6 +41,7 @@ class ProgramFacts(NamedTuple):
     key: the environment variable with the API key that it asks for; None where it has none.
     environment: variables that an entry's own ones replace.
     has_sockets: whether its host may be the path of a Unix socket.
+    behind_socket: the command that has it at a socket instead of a port, where that takes other options.
     prompts: the variable with the folder in which it saves the prompts of its slots; None where it saves none.
     """
 
@@ -49,9 +50,14 @@ class ProgramFacts(NamedTuple):
     key: str | None = None
     environment: tuple[str, ...] = ()
     has_sockets: bool = False
+    behind_socket: tuple[str, ...] = ()
     prompts: str | None = None
 
 
+_VLLM: Final = (
+    *("vllm", "serve", "{model}", "--served-model-name", "{name}"),
+    *("--max-model-len", "{context}", "--max-num-seqs", "{slots}"),
+)
 PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
     ProgramKind.LLAMACPP: ProgramFacts(
         (
@@ -68,18 +74,17 @@ PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
         prompts="LLAMA_ARG_SLOT_SAVE_PATH",
     ),
     ProgramKind.VLLM: ProgramFacts(
-        (
-            *("vllm", "serve", "{model}", "--served-model-name", "{name}", "--host", "127.0.0.1", "--port", "{port}"),
-            *("--max-model-len", "{context}", "--max-num-seqs", "{slots}"),
-        ),
+        (*_VLLM, "--host", "127.0.0.1", "--port", "{port}"),
         key="VLLM_API_KEY",
+        behind_socket=(*_VLLM, "--uds", "{host}"),  # host and port are ignored then (vllm serve --help)
     ),
     ProgramKind.MLX: ProgramFacts(
         ("mlx_lm.server", "--model", "{model}", "--host", "127.0.0.1", "--port", "{port}"),
     ),
     ProgramKind.OVMS: ProgramFacts(
         (
-            *("ovms", "--model_path", "{model}", "--model_name", "{name}", "--task", "text_generation"),
+            # Without --task, which early releases take for models to be pulled, and late ones find by themselves.
+            *("ovms", "--model_path", "{model}", "--model_name", "{name}"),
             # Both listen on all interfaces unless they are told (docs/parameters.md of the model server).
             *("--rest_bind_address", "127.0.0.1", "--rest_port", "{port}", "--grpc_bind_address", "127.0.0.1"),
         )
@@ -121,9 +126,10 @@ class EngineProgram:
         """What is known of its kind."""
         return PROGRAMS[self.kind]
 
-    def words(self, values: Mapping[str, str | int]) -> tuple[str, ...]:
+    def words(self, values: Mapping[str, str | int], *, at_socket: bool = False) -> tuple[str, ...]:
         """The command with its values filled in."""
-        return tuple(_filled(word, values) for word in self.command or self.facts.command)
+        usual = self.facts.behind_socket if at_socket and self.facts.behind_socket else self.facts.command
+        return tuple(_filled(word, values) for word in self.command or usual)
 
     @property
     def program(self) -> str:
@@ -132,7 +138,9 @@ class EngineProgram:
 
     @property
     def wants_socket(self) -> bool:
-        """Whether its host may be the path of a Unix socket."""
+        """Whether it may listen at a Unix socket."""
+        if self.facts.behind_socket and not self.command:
+            return True
         return self.facts.has_sockets and any("{host}" in word for word in self.command or self.facts.command)
 
     @property

@@ -6,6 +6,7 @@ is left out where one of its values was not given or is false; `{name:?}` only a
 
 from collections.abc import Mapping
 
+from ollama_proxyd.core.engine_sentences import ENGINES
 from ollama_proxyd.core.feature_sentences import FEATURES
 from ollama_proxyd.core.note_sentences import NOTES
 from ollama_proxyd.core.pull_sentences import PULLS
@@ -75,12 +76,6 @@ HEALTH: Mapping[str, str] = {
         "the engine probably fell back to the CPU: since the machine woke up, {model} writes {tokens_per_second:.3g} "
         "tokens/s instead of {before_tokens_per_second:.3g}; restart it"
     ),
-    "engine_not_loaded": "{model} did not load: {detail}",
-    "models_folder_unreadable": "no model in {path} is known, for the folder cannot be read: {detail}",
-    "model_unusable": "{path} is no model that can be used: {detail}",
-    "engine_ended": "the process of {model} ended unasked: {detail}",
-    "engines_as_units": "engines are transient units of this user's systemd, with its limits and its journal",
-    "engines_as_children": "engines are child processes of the daemon: {detail}",
     "failing": "{reason}[; tried again in {left_seconds:.0f} s]",
 }
 """Why a backend does not serve, or worse than it should."""
@@ -296,5 +291,5 @@ READINGS: Mapping[str, str] = {
 }
 """Why a value is not known."""
 
-_GROUPS = (MODES, HEALTH, FAULTS, REJECTIONS, LIMITS, DECISIONS, NOTES, PULLS, READINGS, FEATURES)
+_GROUPS = (MODES, HEALTH, ENGINES, FAULTS, REJECTIONS, LIMITS, DECISIONS, NOTES, PULLS, READINGS, FEATURES)
 SENTENCES: Mapping[str, str] = {code: sentence for group in _GROUPS for code, sentence in group.items()}

@@ -9,7 +9,7 @@ from ollama_proxyd.core.energy_books import Asked, Books
 from ollama_proxyd.core.energy_hours import EnergyHours
 from ollama_proxyd.core.energy_series import Series
 from ollama_proxyd.core.engine_files import Shelf
-from ollama_proxyd.core.engine_instances import Address, KeptEngine, Launch
+from ollama_proxyd.core.engine_instances import Address, End, KeptEngine, Launch
 from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.fleet import BackendSpec, Probe
@@ -112,8 +112,8 @@ class EngineProcess(Protocol):
     def pid(self) -> int:
         """Its number."""
 
-    async def ended(self) -> str:
-        """Wait for its end; in words, how it ended."""
+    async def ended(self) -> End:
+        """Wait for its end; how it ended."""
 
     async def stop(self) -> None:
         """End it, by force where it does not end when asked."""
@@ -134,6 +134,10 @@ class EngineRunner(Protocol):
     @property
     def way(self) -> Reason | None:
         """How the last one was started, and why so; None while none was."""
+
+    @property
+    def why_no_socket(self) -> str:
+        """Why the last address is a port that was to be a socket, and what to do."""
 
     def new_address(self, *, wants_socket: bool) -> Address:
         """Where nothing listens: a socket where one is wanted and can be, else a port of loopback."""

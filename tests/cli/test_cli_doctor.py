@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from ollama_proxyd import __version__
-from ollama_proxyd.cli.doctor.checks import CHECKS, Finding, Level, examine, worst
-from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, DoctorFacts, HttpFacts
+from ollama_proxyd.cli.doctor.checks import CHECKS, examine, worst
+from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, DoctorFacts, EngineSocket, HttpFacts
+from ollama_proxyd.cli.doctor.findings import Finding, Level
 from ollama_proxyd.cli.doctor.gather import Places, gather
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.edges.plumbing.dbus import BUS, connect
@@ -27,7 +28,12 @@ HEALTHY = DoctorFacts(
     on_the_bus=True,
     http=HttpFacts(URL, version=__version__),
     config=ConfigFacts("/home/me/.config/ollama-proxyd/config.yaml"),
-    status={**NOW, "engines": [{"phase": "ready"}]},
+    status={
+        **NOW,
+        "engines": [{"phase": "ready"}],
+        "engine_addresses": {"reason_code": "engines_behind_sockets", "reason": "they are behind sockets"},
+        "saved_prompts": {"files": 2, "reason": None},
+    },
     system_bus=None,
     services={"org.freedesktop.UPower": True, "net.hadess.PowerProfiles": True},
     energy_counters={"/sys/class/powercap/intel-rapl:0/energy_uj": True},
@@ -132,6 +138,30 @@ TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
         Level.WARNING,
         "its process ended; no model in /m is known",
         "engines log llama tiny; let this user read /m, or name another folder in models_dir",
+    ),
+    (
+        "engine sockets",
+        replace(
+            HEALTHY,
+            status={**NOW, "engine_addresses": {"reason_code": "engines_at_ports", "reason": "at ports; mend it"}},
+        ),
+        Level.WARNING,
+        "at ports",
+        "mend it",
+    ),
+    (
+        "engine sockets",
+        replace(HEALTHY, sockets=(EngineSocket("/run/x.sock", "llama", "tiny", "is one at which nobody listens"),)),
+        Level.WARNING,
+        "the socket of tiny, /run/x.sock, is one at which nobody listens",
+        "ollama-proxyctl engines stop llama tiny",
+    ),
+    (
+        "saved prompts",
+        replace(HEALTHY, status={**NOW, "saved_prompts": {"files": 0, "reason": "the disk is full"}}),
+        Level.WARNING,
+        "the disk is full",
+        "make room on the disk",
     ),
     ("house", with_house(), Level.WARNING, "no machine is paired", "ollama-proxyctl pair"),
     ("house", with_house(trouble="no network"), Level.WARNING, "no network", "house.peers"),

@@ -46,3 +46,11 @@ def test_only_a_program_that_knows_sockets_and_is_told_its_host_is_behind_one() 
     assert EngineProgram(command=host).wants_socket
     assert not EngineProgram(command=("run", "{model}", "{port}")).wants_socket
     assert not EngineProgram(kind=ProgramKind.VLLM, command=host).wants_socket
+
+
+def test_a_program_with_an_option_for_a_socket_is_given_no_port_beside_it() -> None:
+    program, values = EngineProgram(kind=ProgramKind.VLLM), {**VALUES, "host": "/run/x.sock"}
+    assert program.wants_socket
+    assert program.words(values, at_socket=True)[-2:] == ("--uds", "/run/x.sock")
+    assert program.words(values)[-4:] == ("--host", "127.0.0.1", "--port", "4711")
+    assert "--port" not in program.words(values, at_socket=True)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from ollama_proxyd.cli.doctor import checks
+from ollama_proxyd.cli.doctor import checks, engine_checks
 from tests.docs.page import DOCS
 
 SOURCE = ast.parse(Path(checks.__file__).read_text(encoding="utf-8"))
 PAGE = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
 SECTIONS = dict(section.split("\n", 1) for section in PAGE.split("\n## ")[1:])
-FUNCTIONS = {node.name: node for node in SOURCE.body if isinstance(node, ast.FunctionDef)}
+OF_ENGINES = ast.parse(Path(engine_checks.__file__).read_text(encoding="utf-8"))
+FUNCTIONS = {node.name: node for node in (*SOURCE.body, *OF_ENGINES.body) if isinstance(node, ast.FunctionDef)}
 (TABLE,) = (node.value for node in SOURCE.body if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict))
 ROWS = {ast.literal_eval(key): check for key, check in zip(TABLE.keys, TABLE.values, strict=True) if key is not None}
 Names = dict[str, list[ast.expr]]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ollama_proxyd.core import sentences
+from ollama_proxyd.core.engine_sentences import ENGINES
 from ollama_proxyd.core.feature_sentences import FEATURES
 from ollama_proxyd.core.note_sentences import NOTES
 from ollama_proxyd.core.pull_sentences import PULLS
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 GROUPS = {
     "Modes": sentences.MODES,
     "Health": sentences.HEALTH,
+    "Engines": ENGINES,
     "Faults": sentences.FAULTS,
     "Rejections": sentences.REJECTIONS,
     "Limits": sentences.LIMITS,

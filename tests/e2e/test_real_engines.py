@@ -101,6 +101,55 @@ def test_an_engine_that_is_killed_is_started_again_by_the_next_request(start: St
     assert processes(models) != [pid]
 
 
+def slow(program: Path, folder: Path) -> Path:
+    """The program, but it takes a while to begin."""
+    script = folder / "slow/llama-server"
+    script.parent.mkdir()
+    script.write_text(f"""#!/bin/sh
+sleep 2
+exec {program} "$@"
+""")
+    script.chmod(0o755)
+    return script
+
+
+def loading(daemon: Daemon) -> int:
+    """The process of the one engine, while it loads; 0 where none does."""
+    engines = daemon.get("/status").json()["engines"]
+    return int(engines[0]["pid"] or 0) if engines and engines[0]["phase"] == "loading" else 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_an_engine_that_is_ended_while_it_loads_costs_no_answer(
+    start: Start, models: Path, llama_program: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    daemon = start(program=slow(llama_program, tmp_path)).ready("m0")
+    with ThreadPoolExecutor(20) as threads:
+        asked = [threads.submit(chat, daemon, "m0", stream=number % 2 == 1) for number in range(20)]
+        before = wait_until(lambda: loading(daemon), "it loads")
+        os.kill(before, how)
+        (ended,) = wait_until(lambda: daemon.get("/status").json()["engines_ended"], "its end is told")
+        assert how.name in ended["reason"]
+        assert [each.result().status for each in asked] == [200] * 20
+    assert processes(models) != [before]
+    told = daemon.get("/status").json()
+    assert (told["engines_ended"], told["loads_total"], daemon.backends()["llama"]["health"]) == ([], 1, "up")
+
+
+def test_an_engine_that_is_ended_each_time_it_loads_is_told_with_its_cause_and_remedy(
+    start: Start, llama_program: Path, tmp_path: Path
+) -> None:
+    script = slow(llama_program, tmp_path)
+    script.write_text("#!/bin/sh\nkill -KILL $$\n")
+    daemon = start(program=script).ready("m0")
+    reply = chat(daemon, "m0")
+    said = reply.json()["error"]["message"]
+    assert (reply.status, "its process was ended by SIGKILL" in said) == (502, True)
+    assert "see ollama-proxyctl engines log llama m0" in said
+    (ended,) = daemon.get("/status").json()["engines_ended"]
+    assert ended["times"] == 4
+
+
 def told(daemon: Daemon, model: str, kills: bool) -> str:
     """The words of a streamed answer; the engine is killed, if it is to be, once some of them have come."""
     said: list[str] = []
@@ -268,6 +317,21 @@ def test_the_usual_command_has_an_engine_behind_a_socket(
     assert (processes(models), sockets(runtime)) == ([], [])
 
 
+def test_an_engine_whose_socket_is_removed_is_replaced_without_loss(
+    start: Start, models: Path, runtime: Path, llama_program: Path
+) -> None:
+    daemon = start(engine=USUAL, env=with_program(runtime, llama_program.parent)).ready("m0")
+    assert chat(daemon, "m0").status == 200
+    (before,) = processes(models)
+    (file,) = sockets(runtime)
+    Path(file).unlink()
+    with ThreadPoolExecutor(20) as threads:
+        asked = threads.map(lambda number: chat(daemon, "m0", stream=number % 2 == 1).status, range(20))
+        assert list(asked) == [200] * 20
+    wait_until(lambda: before not in processes(models), "the one that nothing reaches has ended")
+    assert "runs, but not where it listened, and is replaced" in daemon.log.read_text()
+
+
 LONG: dict[str, Any] = {
     "messages": [{"role": "system", "content": "You are careful. " * 40}, {"role": "user", "content": "hello"}],
     "max_tokens": 4,
@@ -296,10 +360,14 @@ def test_a_prompt_outlives_its_engine_on_the_disk(
     daemon.stop()
 
     again = start(engine=program, env=env, saved_prompts={"max_gb": 0.5}).ready("m3")
+    assert chat(again, "m3", messages=[{"role": "user", "content": "another one. " * 200}]).status == 200
+    assert list(saved.iterdir()) == [file], "another conversation has no need of it"
     read, held = cached(again)
     assert read + held == whole
     assert read < whole / 2
     assert list(saved.iterdir()) == []
+    state = again.get("/status").json()["saved_prompts"]
+    assert (state["read_tokens_total"] >= held, state["files"], state["reason"]) == (True, 0, None)
     again.stop()
     assert len(list(saved.iterdir())) == 1
     start(engine=program, env=env).ready("m3")

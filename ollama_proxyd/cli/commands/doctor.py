@@ -12,7 +12,7 @@ import click
 from ollama_proxyd.cli.session import asked, json_option, say
 
 if TYPE_CHECKING:
-    from ollama_proxyd.cli.doctor.checks import Finding
+    from ollama_proxyd.cli.doctor.findings import Finding
 
 
 @click.command()

@@ -11,7 +11,10 @@ from ollama_proxyd.cli.progress import follow
 from ollama_proxyd.cli.render_engines import engines as shown
 from ollama_proxyd.cli.session import answer, asked, json_option, json_text
 
-KEYS = ("engines", "engines_ended", "models_unusable", "memory", "loads_total", "evictions_total")
+KEYS = (
+    *("engines", "engines_ended", "models_unusable", "engine_processes", "engine_addresses"),
+    *("memory", "saved_prompts", "loads_total", "evictions_total"),
+)
 SHOWN_LINES = 40
 NO_FURTHER = "(no further lines: "
 """How the last line of a log begins that cannot be followed any further."""
@@ -94,7 +97,7 @@ def log(backend_id: str, model: str | None, lines: int, *, goes_on: bool) -> Non
 
 def _status(daemon: Any) -> Any:
     status = daemon.get("/status")
-    return {key: status[key] for key in KEYS}
+    return {key: status.get(key) for key in KEYS}
 
 
 def _last(daemon: Any, backend_id: str) -> str:

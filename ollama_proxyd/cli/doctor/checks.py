@@ -1,37 +1,18 @@
 """The doctor's judgements, each a small function of its facts."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import IntEnum
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from ollama_proxyd import __version__
 from ollama_proxyd.cli.brief import halves
+from ollama_proxyd.cli.doctor.engine_checks import engines, saved_prompts, sockets
 from ollama_proxyd.cli.doctor.facts import DoctorFacts
+from ollama_proxyd.cli.doctor.findings import Finding, Level
 from ollama_proxyd.cli.failures import HOW_TO_START
-from ollama_proxyd.cli.render_engines import times
 
 POWER_PROFILES = ("org.freedesktop.UPower.PowerProfiles", "net.hadess.PowerProfiles")
 UPOWER = "org.freedesktop.UPower"
-MOST_TOLD = 5
-"""So many of one kind are named."""
 NO_SYSTEM_BUS = "start it with: sudo systemctl start dbus; in a container it does not matter"
-
-
-class Level(IntEnum):
-    """How bad it is; the worst is the exit status."""
-
-    OK = 0
-    WARNING = 1
-    ERROR = 2
-
-
-class Finding(NamedTuple):
-    """What was found about a subject of CHECKS, and what to do about it if anything is to be done."""
-
-    level: Level
-    says: str
-    do: str = ""
-    subject: str = ""
 
 
 Check = Callable[[DoctorFacts], Finding | None]
@@ -151,27 +132,6 @@ def models(facts: DoctorFacts) -> Finding | None:
     return Finding(Level.WARNING, says, "pull it anew on each, or give one another name: ollama cp")
 
 
-def engines(facts: DoctorFacts) -> Finding | None:
-    """Whether the engines that the proxy runs stay up and load; only a daemon that runs some knows."""
-    told = facts.status or {}
-    ended, unusable = told.get("engines_ended") or [], told.get("models_unusable") or []
-    if not ended and not unusable:
-        return Finding(Level.OK, "those that the proxy started run") if told.get("engines") else None
-    says = [f"{halves(each['reason'])[0]}{times(each)}" for each in ended]
-    says += [each["reason"] for each in unusable[:MOST_TOLD]]
-    logs = [f"see what it wrote: ollama-proxyctl engines log {each['backend']} {each['model']}" for each in ended[:1]]
-    return Finding(Level.WARNING, "; ".join(says), "; ".join([*logs, *_of_files(unusable)]))
-
-
-def _of_files(unusable: Sequence[Any]) -> Iterator[str]:
-    """What helps with the first of each kind."""
-    by_code = {each["reason_code"]: each["reason_details"]["path"] for each in reversed(unusable)}
-    if path := by_code.get("models_folder_unreadable"):
-        yield f"let this user read {path}, or name another folder in models_dir: ollama-proxyctl config edit"
-    if path := by_code.get("model_unusable"):
-        yield f"replace or remove: {path}"
-
-
 def house(facts: DoctorFacts) -> Finding | None:
     """Whether the paired machines are there, and share something; nothing where other machines are not used."""
     told = facts.house or {}
@@ -254,6 +214,8 @@ CHECKS: Mapping[str, Check] = {
     "backends": backends,
     "models": models,
     "engines": engines,
+    "engine sockets": sockets,
+    "saved prompts": saved_prompts,
     "house": house,
     "session bus": session_bus,
     "battery": service((UPOWER,), "Auto cannot follow the battery", "install the package upower"),

@@ -40,6 +40,16 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineSocket:
+    """The socket of an engine that the proxy runs; `trouble` says what is wrong with it, empty where nothing is."""
+
+    path: str
+    backend: str
+    model: str
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DoctorFacts:
     """Everything at once.
 
@@ -64,3 +74,4 @@ class DoctorFacts:
     """The answer to GET /backends."""
     house: Any = None
     """The answer to GET /house."""
+    sockets: tuple[EngineSocket, ...] = ()

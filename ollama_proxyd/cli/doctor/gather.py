@@ -13,7 +13,7 @@ from dbus_fast import BusType
 from ollama_proxyd.cli import session_bus
 from ollama_proxyd.cli.client import default_url, host_and_port, reach
 from ollama_proxyd.cli.doctor.checks import POWER_PROFILES, UPOWER
-from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, DoctorFacts, HttpFacts
+from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, DoctorFacts, EngineSocket, HttpFacts
 from ollama_proxyd.cli.failures import Failed, Unreachable
 from ollama_proxyd.config.load import find, load
 from ollama_proxyd.config.problems import ConfigError
@@ -63,7 +63,29 @@ def gather(places: Places, url: str | None) -> DoctorFacts:
         old_daemon=names.get(OLD_NAME, False),
         backends=backends,
         house=house,
+        sockets=tuple(socket_of(each) for each in (status or {}).get("engines") or () if each.get("socket")),
     )
+
+
+def socket_of(engine: Any) -> EngineSocket:
+    """As it is found; one that still loads need not listen."""
+    path = Path(engine["socket"])
+    return EngineSocket(str(path), engine["backend"], engine["model"], _trouble(path, engine["phase"] == "ready"))
+
+
+def _trouble(path: Path, should_listen: bool) -> str:
+    try:
+        folder = path.parent.stat()
+        if folder.st_uid != os.getuid() or folder.st_mode & 0o077:
+            return f"can be reached by others, who can enter {path.parent}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
+            made.settimeout(1)
+            made.connect(str(path))
+    except ConnectionRefusedError:
+        return "is one at which nobody listens" if should_listen else ""
+    except OSError as error:
+        return f"cannot be used: {error.strerror or error}" if should_listen else ""
+    return ""
 
 
 def _config(places: Places) -> tuple[ConfigFacts, Config | None]:

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from ollama_proxyd.core.engine_files import ModelFile, Shelf
 from ollama_proxyd.core.engine_program import SLOTS
-from ollama_proxyd.core.errors import ENGINE_ENDED, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ENGINE_ENDED, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished
 from ollama_proxyd.core.features import EngineWishes, as_wished
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
 from ollama_proxyd.core.management import Managed, Management
 from ollama_proxyd.core.memory_budget import RAM
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Json, Request
 from ollama_proxyd.core.slots import Slots, SlotsFrom
 from ollama_proxyd.dialects.ollama.models import describe
@@ -77,17 +78,27 @@ class ManagedBackend:
                 assert running.backend is not None
                 load_s, has_begun = running.load_s if running.is_fresh else None, False
                 try:
+                    await self._pool.starter.prompts.bring(running, request)
                     async with aclosing(running.backend.answer(request, running.served_name)) as events:
                         async for event in events:
                             has_begun = True
                             yield _with_load(event, load_s)
                         return
                 except ProxyError as error:
-                    if error.status is not None or not await running.has_ended():
+                    if error.status is not None or not await self._is_lost(running, error):
                         raise
                     if is_last or has_begun:
                         raise error.but(code=ENGINE_ENDED) from error
             log.info("%s of %s ended before it answered, and is started again", model, self._spec.id)
+
+    async def _is_lost(self, running: Running, error: ProxyError) -> bool:
+        """Whether its process has ended, or runs where nothing can reach it any more, so that it is to leave."""
+        if not await running.has_ended():
+            if error.code != UNREACHABLE:
+                return False
+            self._pool.ends.note(running, Reason("engine_unreachable", model=running.file.name, detail=error.message))
+            self._pool.leave(running)
+        return True
 
     async def show(self, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
         """What is known of a model; nothing is started for it."""

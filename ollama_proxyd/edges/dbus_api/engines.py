@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from ollama_proxyd.core.engine_fields import ended_fields, instance_fields, memory_fields, unusable_fields
+from ollama_proxyd.core.engine_fields import (
+    ended_fields,
+    instance_fields,
+    memory_fields,
+    saved_fields,
+    unusable_fields,
+)
 from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_BACKEND, invalid, unknown
 from ollama_proxyd.edges.dbus_api.values import plain_facts
 from ollama_proxyd.services.bundle import Services
@@ -12,13 +18,14 @@ def engine_properties(services: Services) -> dict[str, Any]:
     """What the object of all backends tells of them; all empty where the proxy runs none."""
     pool = services.pool()
     if pool is None:
-        return {"Engines": [], "EnginesEnded": [], "EngineMemory": [], "ModelsUnusable": []}
+        return {"Engines": [], "EnginesEnded": [], "EngineMemory": [], "ModelsUnusable": [], "SavedPrompts": {}}
     instances = pool.instances
     return {
         "ModelsUnusable": [plain_facts(each) for each in unusable_fields(services.fleet.views.value)],
         "Engines": [plain_facts(instance_fields(each)) for each in instances],
         "EnginesEnded": [plain_facts(ended_fields(each)) for each in pool.ends],
         "EngineMemory": [plain_facts(each) for each in memory_fields(instances, pool.budgets)],
+        "SavedPrompts": plain_facts(saved_fields(pool.starter.prompts.state) or {}),
     }
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ollama_proxyd.core.engine_instances import Address, Launch
+from ollama_proxyd.core.engine_instances import Address, End, Launch
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.edges.engines import processes
 from ollama_proxyd.edges.plumbing.port_owner import pid_at
@@ -21,6 +21,7 @@ MOST_LOG_BYTES: Final = 1 << 20
 _TAIL_BYTES: Final = 16384
 _STAMP: Final = re.compile(r"^[0-9.:]+ [A-Z] ")
 """How llama-server begins its lines."""
+_SIGNALLED: Final = 128
 _TROUBLE: Final = re.compile(r"error|fail|cannot|unable", re.IGNORECASE)
 
 
@@ -30,7 +31,7 @@ class Child:
     unit: str | None = None
     """The systemd unit whose main process it is."""
 
-    def __init__(self, pid: int, ended: asyncio.Future[str], file: Path | None) -> None:
+    def __init__(self, pid: int, ended: asyncio.Future[End], file: Path | None) -> None:
         self._pid = pid
         self._ended = ended
         self._log = file
@@ -40,7 +41,7 @@ class Child:
         """Its number, which is also that of its session."""
         return self._pid
 
-    async def ended(self) -> str:
+    async def ended(self) -> End:
         """Wait for its end."""
         return await asyncio.shield(self._ended)
 
@@ -93,21 +94,21 @@ def taken_over(pid: int, file: Path) -> Child:
     return Child(pid, asyncio.ensure_future(_end_of_another(pid)), file)
 
 
-async def _end_of_ours(process: asyncio.subprocess.Process) -> str:
+async def _end_of_ours(process: asyncio.subprocess.Process) -> End:
     return how_it_ended(await process.wait())
 
 
-async def _end_of_another(pid: int) -> str:
+async def _end_of_another(pid: int) -> End:
     await processes.end_of(pid)
-    return "its process ended, as did the daemon before that had started it"
+    return End("its process ended, as did the daemon before that had started it")
 
 
-def how_it_ended(status: int) -> str:
-    """The end of a process in words."""
+def how_it_ended(status: int) -> End:
+    """The end of a process by its status, negative for a signal; a shell that waits for it adds 128 to that."""
     if status >= 0:
-        return f"its process ended with status {status}"
+        return End(f"its process ended with status {status}", has_failed=0 < status <= _SIGNALLED)
     name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
-    return f"its process was ended by {name}"
+    return End(f"its process was ended by {name}")
 
 
 def shorten(file: Path) -> None:

@@ -29,6 +29,9 @@ _PART: Final = re.compile(r"^(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$
 _PROJECTOR: Final = re.compile(r"(^|[-_.])mmproj([-_.]|$)", re.IGNORECASE)
 """A part of a model that sees, which is no model by itself."""
 _WEIGHTS: Final = (".safetensors", ".bin")
+_UNSPEAKABLE: Final = (
+    "its path has what cannot be printed, such as bytes that are no UTF-8, so that no request can name it"
+)
 
 
 class ModelFolders:
@@ -53,7 +56,7 @@ def _shelf(root: Path, form: str) -> Shelf:
     found: dict[str, ModelFile] = {}
     unusable: list[Reason] = []
     for path in _candidates(root.expanduser(), form, unusable):
-        one = _gguf(path) if form == _GGUF else _folder(path)
+        one = _unusable(path, _UNSPEAKABLE) if not str(path).isprintable() else _read(path, form)
         if isinstance(one, Reason):
             unusable.append(one)
         elif one is not None and one.name in found:
@@ -61,6 +64,10 @@ def _shelf(root: Path, form: str) -> Shelf:
         elif one is not None:
             found[one.name] = one
     return Shelf(tuple(found.values()), tuple(unusable[:MOST_UNUSABLE]))
+
+
+def _read(path: Path, form: str) -> ModelFile | Reason | None:
+    return _gguf(path) if form == _GGUF else _folder(path)
 
 
 def _unusable(path: Path, why: str) -> Reason:

@@ -47,11 +47,16 @@ class Runner:
         self._sockets = Sockets(environ)
         self.way: Reason | None = None
         """How the last one was started, and why so; None while none was."""
+        self.why_no_socket = ""
+        """Of the last address that was to be one."""
 
     def new_address(self, *, wants_socket: bool) -> Address:
         """A socket in a folder that only this user can enter, else a port that the kernel chooses."""
-        if wants_socket and (path := self._sockets.new()) is not None:
-            return Address(socket=path)
+        if wants_socket:
+            try:
+                return Address(socket=self._sockets.new())
+            except OSError as error:
+                self.why_no_socket = str(error)
         with socket.socket() as probe:
             probe.bind((LOOPBACK, 0))
             return Address(probe.getsockname()[1])

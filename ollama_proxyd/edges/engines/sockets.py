@@ -24,19 +24,22 @@ class Sockets:
         runtime = environ.get("XDG_RUNTIME_DIR", "")
         self._folder = Path(runtime, FOLDER) if runtime.startswith("/") else None
 
-    def new(self) -> str | None:
-        """A path at which nothing is; None where there can be none."""
-        if self._folder is None:
-            return None
-        path = str(self._folder / f"{secrets.token_hex(8)}.sock")
+    def new(self) -> str:
+        """A path at which nothing is; raises OSError with why there can be none, and what to do."""
+        folder = self._folder
+        if folder is None:
+            raise OSError("$XDG_RUNTIME_DIR is not set; start the daemon in a login session or as a user service")
+        path = str(folder / f"{secrets.token_hex(8)}.sock")
         if len(os.fsencode(path)) > MOST_PATH_BYTES:
-            return None
+            raise OSError(f"{folder} is too long for the path of a socket; choose a shorter $XDG_RUNTIME_DIR")
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            state = self._folder.stat()
-        except OSError:
-            return None
-        return path if state.st_uid == os.getuid() and not state.st_mode & 0o077 else None
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            state = folder.stat()
+        except OSError as error:
+            raise OSError(f"{folder} cannot be made: {error.strerror}; let this user write there") from None
+        if state.st_uid != os.getuid() or state.st_mode & 0o077:
+            raise OSError(f"others can enter {folder}; close it: chmod 700 {folder}")
+        return path
 
     def sweep(self) -> None:
         """Remove the files of processes that have ended, also of those that nobody noted."""

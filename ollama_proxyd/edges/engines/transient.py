@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from dbus_fast import Message, Variant
 
-from ollama_proxyd.core.engine_instances import Address, Launch
+from ollama_proxyd.core.engine_instances import Address, End, Launch
 from ollama_proxyd.edges.engines import processes
 from ollama_proxyd.edges.engines.child import END_S, Child, how_it_ended, last_words
 from ollama_proxyd.edges.plumbing.dbus import Bus, BusError, CallError, Match, Target
@@ -32,6 +32,7 @@ JOURNAL_S: Final = (0.0, 0.2, 1.0)
 """Between looks for words that the journal may have late."""
 LAST_LINES: Final = 60
 """So many are looked through for the reason of an end."""
+OUT_OF_MEMORY: Final = "the kernel ended it, since it needed more memory than there was for it (oom-kill)"
 _OTHER: Final = re.compile(r"[^A-Za-z0-9:_.]")
 _EXITED: Final = 1
 """CLD_EXITED; the others are signals."""
@@ -64,15 +65,15 @@ class TransientUnit(Child):
         """The same of the journal; where to look where that may not be read."""
         return await _words_of(self._name)
 
-    async def _end(self) -> str:
+    async def _end(self) -> End:
         await processes.end_of(self.pid)
         try:
             return await _how_it_ended(await self._line.bus(), self._name)
         except OSError:
-            return "its process ended"
+            return End("its process ended")
 
 
-async def _how_it_ended(bus: Bus, name: str) -> str:
+async def _how_it_ended(bus: Bus, name: str) -> End:
     """By the manager's words; the unit is let go of then."""
     (path,) = await bus.call(MANAGER, "GetUnit", "s", [name])
     values = await _service(bus, path)
@@ -81,7 +82,7 @@ async def _how_it_ended(bus: Bus, name: str) -> str:
         values = await _service(bus, path)
     await bus.call(MANAGER, "UnrefUnit", "s", [name])
     if values["Result"] == "oom-kill":
-        return "the kernel ended it, since it needed more memory than there was for it (oom-kill)"
+        return End(OUT_OF_MEMORY, has_failed=True)
     status = int(values["ExecMainStatus"])
     return how_it_ended(status if values["ExecMainCode"] == _EXITED else -status)
 
@@ -134,7 +135,7 @@ class TransientUnits:
         (path,) = await bus.call(MANAGER, "GetUnit", "s", [name])
         pid = int((await _service(bus, path))["MainPID"])
         if not pid:
-            raise OSError(f"{await _how_it_ended(bus, name)}: {await _words_of(name)}")
+            raise OSError(f"{(await _how_it_ended(bus, name)).words}: {await _words_of(name)}")
         return TransientUnit(name, pid, self._line)
 
     async def log(self, name: str, lines: int) -> list[str]:

@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from ollama_proxyd.core.engine_instances import Phase
 from ollama_proxyd.core.memory_budget import total
+from ollama_proxyd.core.saved_prompts import SavedState
 from ollama_proxyd.edges.http_api.counters import PREFIX
 
 if TYPE_CHECKING:  # loaded only where engines are configured
@@ -46,3 +47,15 @@ def engine_metrics(pool: "EnginePool | None") -> Iterator[Metric]:
             limit.add_metric((name,), budget.limit)
         used.add_metric((name,), total(held, name))
     yield from (limit, used)
+    yield from _saved(pool.starter.prompts.state)
+
+
+def _saved(state: SavedState) -> Iterator[Metric]:
+    """Nothing where no prompts are kept."""
+    if state.limit_bytes:
+        what = "Prompts of stopped engines on the disk"
+        yield GaugeMetricFamily(f"{PREFIX}_saved_prompts_bytes", what, value=state.size_bytes)
+        tokens = CounterMetricFamily(f"{PREFIX}_saved_prompt_tokens", "Their tokens", labels=("way",))
+        tokens.add_metric(("written",), state.saved_tokens)
+        tokens.add_metric(("read",), state.read_tokens)
+        yield tokens

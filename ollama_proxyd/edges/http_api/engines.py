@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
-from ollama_proxyd.core.engine_fields import ended_fields, instance_fields, memory_fields, unusable_fields
+from ollama_proxyd.core.engine_fields import (
+    ended_fields,
+    instance_fields,
+    memory_fields,
+    saved_fields,
+    unusable_fields,
+)
 from ollama_proxyd.core.engine_instances import Phase
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.reasons import reason_fields
@@ -44,6 +50,8 @@ def engines_json(services: Services) -> dict[str, Json]:
         "engines_ended": [] if pool is None else [ended_fields(each) for each in pool.ends],
         "models_unusable": unusable_fields(services.fleet.views.value),
         "engine_processes": None if pool is None or (way := pool.starter.way) is None else reason_fields(way),
+        "engine_addresses": None if pool is None or (at := pool.starter.listening) is None else reason_fields(at),
+        "saved_prompts": None if pool is None else saved_fields(pool.starter.prompts.state),
         "memory": memory,
         "budget_mb": int(sum(limits)) // _MB,
         "used_est_mb": int(sum(sum(each.values()) for each in held)) // _MB,

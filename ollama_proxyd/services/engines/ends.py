@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 
 from ollama_proxyd.core.engine_instances import Ended
+from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.services.engines.running import Place, Running
 from ollama_proxyd.services.ports import Clock
@@ -22,11 +23,15 @@ class Ends:
         return iter(tuple(self._last.values()))
 
     def note(self, running: Running, reason: Reason) -> None:
-        """A process has ended by itself, or never was ready."""
+        """A process has ended that was not meant to."""
         before = self._last.get(running.place)
         times = 1 if before is None else before.times + 1
         self._last[running.place] = Ended(*running.place, reason, self._clock.unix(), times)
         log.warning("backend %s: %s", running.spec.id, reason)
+
+    def note_failure(self, running: Running, error: ProxyError) -> None:
+        """One never was ready."""
+        self.note(running, Reason("engine_not_loaded", model=running.file.name, detail=error.cause or error.message))
 
     def forget(self, place: Place) -> None:
         """It has answered."""

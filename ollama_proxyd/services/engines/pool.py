@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from ollama_proxyd.core.engine_files import ModelFile
 from ollama_proxyd.core.engine_instances import Changed, Instance, Phase, Signal
@@ -15,6 +16,7 @@ from ollama_proxyd.services.cell import Topic
 from ollama_proxyd.services.engines.ends import Ends
 from ollama_proxyd.services.engines.footprints import Footprints
 from ollama_proxyd.services.engines.patience import Patience
+from ollama_proxyd.services.engines.restarts import started
 from ollama_proxyd.services.engines.room import CARDS, Room, no_room, why_never
 from ollama_proxyd.services.engines.roster import Roster
 from ollama_proxyd.services.engines.running import Place, Running
@@ -94,7 +96,7 @@ class EnginePool:
         at = Place(spec.id, file.name)
         running = self._roster.current.get(at)
         if running is not None and not running.is_for(spec, file):
-            self._leave(running)
+            self.leave(running)
             running = None
         if running is None:
             running = Running(spec, file, self.room.needs(spec, self._footprints.expected(spec, file)))
@@ -132,18 +134,18 @@ class EnginePool:
                     assert isinstance(each, Running)
                     self._note_eviction(first, each)
                     log.info("%s of %s leaves the memory for %s", each.file.name, each.spec.id, first.file.name)
-                    self._leave(each)
+                    self.leave(each)
                 return
             self._patience.end()
 
     async def _load(self, running: Running) -> None:
         begun_s = self._clock.monotonic()
+        start = partial(self.starter.start, running, self.room.most_bytes(running.needs))
         try:
-            probe = await self.starter.start(running, self.room.most_bytes(running.needs))
+            probe = await started(running, start, self._clock, self.ends.note_failure)
         except ProxyError as error:
             if running.phase is not Phase.STOPPING:
-                why = error.cause or error.message
-                self.ends.note(running, Reason("engine_not_loaded", model=running.file.name, detail=why))
+                self.ends.note_failure(running, error)
             running.failure = error
             self._gone(running)
             return
@@ -164,10 +166,10 @@ class EnginePool:
         assert running.process is not None
         how = await running.process.ended()
         if running.phase is not Phase.STOPPING:
-            self.ends.note(running, Reason("engine_ended", model=running.file.name, detail=how))
+            self.ends.note(running, Reason("engine_ended", model=running.file.name, detail=how.words))
         self._gone(running)
 
-    def _leave(self, running: Running) -> None:
+    def leave(self, running: Running) -> None:
         """Have it take no new requests, and stop it once those under way have ended."""
         if running.phase is Phase.WAITING:
             self._drop(running, ProxyError(ErrorKind.UNAVAILABLE, f"{running.file.name!r} is not to be loaded now"))
@@ -209,14 +211,14 @@ class EnginePool:
         if running.users and not drains:
             message = f"backend {backend_id} works with {model!r}"
             raise ProxyError(ErrorKind.UPSTREAM_REJECTED, message, status=409, code=IN_USE)
-        self._leave(running)
+        self.leave(running)
         await running.gone.wait()
 
     def leave_cards(self) -> list[Running]:
         """Have idle engines leave the memory of cards, which a game wants, or a sleep would have to save."""
         leaving = [each for each in self._roster.idle if each.spec.hardware in CARDS and not each.is_pinned]
         for each in leaving:
-            self._leave(each)
+            self.leave(each)
         return leaving
 
     async def measure(self, backend_id: str) -> None:
@@ -228,7 +230,7 @@ class EnginePool:
             assert isinstance(key, Running)
             self._note_eviction(key)
             log.warning("%s of %s leaves: engines have more memory than they may", key.file.name, key.spec.id)
-            self._leave(key)
+            self.leave(key)
 
     def reconcile(self, specs: Mapping[str, BackendSpec]) -> None:
         """Have leave what is started otherwise now, or not wanted any more; the first time, take over what runs."""
@@ -239,7 +241,7 @@ class EnginePool:
         for each in tuple(self._roster.current.values()):
             spec = specs.get(each.spec.id)
             if spec is None or not each.is_for(spec, each.file):
-                self._leave(each)
+                self.leave(each)
 
     async def _take_over(self, specs: Mapping[str, BackendSpec]) -> None:
         try:

@@ -1,15 +1,27 @@
-"""Keeps the prompts of engines that are stopped, and has the next process for the same model read them back."""
+"""Keeps the prompts of engines that are stopped, and has each read back by the first request that goes on from it."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from ollama_proxyd.core.engine_files import ModelFile
 from ollama_proxyd.core.engine_instances import Address
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import BackendSpec
-from ollama_proxyd.core.saved_prompts import SavedPromptSettings, Slot, pays
+from ollama_proxyd.core.prefixes import READ
+from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.saved_prompts import (
+    SavedPrompt,
+    SavedPromptSettings,
+    SavedState,
+    Slot,
+    best_of,
+    pays,
+    pays_now,
+)
 from ollama_proxyd.services.engines.footprints import cache_bytes
 from ollama_proxyd.services.engines.running import Running
 from ollama_proxyd.services.engines.survivors import mark_of
@@ -17,7 +29,9 @@ from ollama_proxyd.services.engines.survivors import mark_of
 log = logging.getLogger(__name__)
 
 WITHIN_S: Final = 3.0
-"""A stop waits so long for it, since another model may wait for the memory, or the machine wants to sleep."""
+"""A stop, and a request, wait so long for it: another model may wait for the memory, or the machine wants to sleep."""
+AS_ESTIMATED: Final = 2.0
+"""How many times more tokens than estimated a prompt may have."""
 
 
 class PromptFiles(Protocol):
@@ -29,11 +43,17 @@ class PromptFiles(Protocol):
     async def slots(self, address: Address, api_key: str) -> Sequence[Slot]:
         """What the slots of a process hold; none where it does not tell."""
 
-    async def save(self, backend_id: str, mark: str, number: int, address: Address, api_key: str) -> None:
-        """Have a process write the prompt of a slot; `mark` tells what it was started with."""
+    async def tokens(self, request: Request, model: str, address: Address, api_key: str) -> Sequence[int]:
+        """What a process reads for a request."""
 
-    async def restore(self, backend_id: str, mark: str, number: int, address: Address, api_key: str) -> int:
-        """Have it read one, which is removed; how many tokens that were."""
+    async def saved(self, backend_id: str, mark: str) -> Sequence[SavedPrompt]:
+        """Those that processes left; `mark` tells what they were started with."""
+
+    async def save(self, backend_id: str, mark: str, number: int, address: Address, api_key: str) -> None:
+        """Have a process write the prompt of a slot."""
+
+    async def restore(self, backend_id: str, name: str, number: int, address: Address, api_key: str) -> int:
+        """Have it read one into a slot; how many tokens that were. The file is removed in any case."""
 
     async def keep_only(self, backend_id: str, marks: Collection[str]) -> None:
         """Remove those of a backend that have other marks."""
@@ -41,8 +61,8 @@ class PromptFiles(Protocol):
     async def keep_backends(self, ids: Collection[str]) -> None:
         """Remove those of other backends."""
 
-    async def bound(self, most_bytes: float, most_s: float) -> None:
-        """Remove those that are older, and the oldest beyond a size; with 0, all."""
+    async def bound(self, most_bytes: float, most_s: float) -> tuple[int, int]:
+        """Remove those that are older, and the oldest beyond a size; with 0, all. What is left: files, and bytes."""
 
 
 class SavedPrompts:
@@ -51,6 +71,7 @@ class SavedPrompts:
     def __init__(self, files: PromptFiles, settings: SavedPromptSettings) -> None:
         self._files = files
         self.settings = settings
+        self.state = SavedState()
         self.read_j: Callable[[BackendSpec, ModelFile, int], float] = lambda _spec, _file, tokens: float(tokens)
         """What reading a prompt of so many tokens costs; until the policy says it, one joule for each."""
 
@@ -65,17 +86,13 @@ class SavedPrompts:
         """Save what of its prompts pays; for a process that is about to be stopped."""
         if running.probe is None or not self.variables(running.spec):
             return
-        mark, saved = mark_of(running.spec, running.file), 0
-        try:
+        mark, at = mark_of(running.spec, running.file), (running.address, running.api_key)
+        with self._telling(running, "prompts_not_saved"):
             async with asyncio.timeout(WITHIN_S):
-                for slot in await self._files.slots(running.address, running.api_key):
+                for slot in await self._files.slots(*at):
                     if self._is_worth_it(running, slot):
-                        await self._files.save(running.spec.id, mark, slot.number, running.address, running.api_key)
-                        saved += slot.tokens
-        except (ProxyError, OSError, TimeoutError) as error:
-            log.info("prompts of %s of %s are not saved: %s", running.file.name, running.spec.id, error or "too slow")
-        if saved:
-            log.info("%s of %s leaves %d tokens of prompts on the disk", running.file.name, running.spec.id, saved)
+                        await self._files.save(running.spec.id, mark, slot.number, *at)
+                        self._note(running, f"leaves {slot.tokens} tokens of a prompt on the disk", saved=slot.tokens)
         await self._bound()
 
     def _is_worth_it(self, running: Running, slot: Slot) -> bool:
@@ -85,19 +102,34 @@ class SavedPrompts:
         fits = size_bytes <= self.settings.max_bytes
         return fits and pays(self.read_j(running.spec, running.file, slot.tokens), size_bytes)
 
-    async def restore(self, running: Running) -> None:
-        """Have a process that was just started read back what its model left; it is no longer on the disk then."""
-        if not self.variables(running.spec):
+    async def bring(self, running: Running, request: Request) -> None:
+        """Have a process read back what a request goes on from, if that is on the disk, and worth it."""
+        if running.saved == () or request.operation not in READ or not self.variables(running.spec):
             return
-        mark, tokens = mark_of(running.spec, running.file), 0
-        try:
-            await self._bound()
-            for number in range(running.slots):
-                tokens += await self._files.restore(running.spec.id, mark, number, running.address, running.api_key)
-        except (ProxyError, OSError) as error:
-            log.info("prompts of %s of %s are not read back: %s", running.file.name, running.spec.id, error)
-        if tokens:
-            log.info("%s of %s has %d tokens of prompts from the disk", running.file.name, running.spec.id, tokens)
+        async with running.bringing:
+            with self._telling(running, "prompts_not_read_back"):
+                async with asyncio.timeout(WITHIN_S):
+                    await self._bring(running, request)
+
+    async def _bring(self, running: Running, request: Request) -> None:
+        at, saved = (running.address, running.api_key), running.saved
+        if saved is None:
+            saved = running.saved = tuple(await self._files.saved(running.spec.id, mark_of(running.spec, running.file)))
+        most = int(AS_ESTIMATED * request.prompt_tokens)
+        if not any(self._pays_now(running, each, min(most, len(each.tokens))) for each in saved):
+            return
+        best, shared = best_of(saved, await self._files.tokens(request, running.served_name, *at))
+        free = [each for each in await self._files.slots(*at) if not each.is_busy]
+        if best is None or not free or not self._pays_now(running, best, shared):
+            return
+        running.saved = tuple(each for each in saved if each is not best)
+        number = min(free, key=lambda each: each.tokens).number
+        tokens = await self._files.restore(running.spec.id, best.name, number, *at)
+        self._note(running, f"has {tokens} tokens of a prompt from the disk", read=tokens)
+        await self._bound()
+
+    def _pays_now(self, running: Running, saved: SavedPrompt, tokens: int) -> bool:
+        return pays_now(self.read_j(running.spec, running.file, tokens), saved.size_bytes)
 
     async def keep_only(self, spec: BackendSpec, models: Iterable[ModelFile]) -> None:
         """Remove what belongs to no model of a backend any more, and what has become too old."""
@@ -110,4 +142,21 @@ class SavedPrompts:
         await self._bound()
 
     async def _bound(self) -> None:
-        await self._files.bound(self.settings.max_bytes, self.settings.max_age_s)
+        files, size_bytes = await self._files.bound(self.settings.max_bytes, self.settings.max_age_s)
+        self.state = self.state._replace(files=files, size_bytes=size_bytes, limit_bytes=self.settings.max_bytes)
+
+    def _note(self, running: Running, what: str, *, saved: int = 0, read: int = 0) -> None:
+        log.info("%s of %s %s", running.file.name, running.spec.id, what)
+        before = self.state
+        totals = before.saved_tokens + saved, before.read_tokens + read
+        self.state = before._replace(saved_tokens=totals[0], read_tokens=totals[1], trouble=None)
+
+    @contextmanager
+    def _telling(self, running: Running, code: str) -> Iterator[None]:
+        """What fails is told, and nothing more comes of it."""
+        try:
+            yield
+        except (ProxyError, OSError, TimeoutError) as error:
+            why = Reason(code, model=running.file.name, detail=str(error) or f"it took longer than {WITHIN_S:g} s")
+            self.state = self.state._replace(trouble=why)
+            log.info("backend %s: %s", running.spec.id, why)

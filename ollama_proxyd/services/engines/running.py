@@ -1,7 +1,7 @@
 """One process of an engine, from the first wish for it until it is gone."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from ollama_proxyd.core.engine_instances import (
     LOOPBACK,
     NOWHERE,
     Address,
+    End,
     Instance,
     KeptEngine,
     Phase,
@@ -22,6 +23,7 @@ from ollama_proxyd.core.engine_program import SLOTS
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.memory_budget import Bytes, Tenant
+from ollama_proxyd.core.saved_prompts import SavedPrompt
 from ollama_proxyd.services.ports import Backend, EngineProcess
 
 ENDS_WITHIN_S = 0.5
@@ -60,8 +62,13 @@ class Running:
     backend: Backend | None = None
     probe: Probe | None = None
     """What it said when it was ready."""
+    saved: Sequence[SavedPrompt] | None = None
+    """Prompts on the disk that it may read back; None while nobody has looked."""
+    bringing: asyncio.Lock = field(default_factory=asyncio.Lock)
     loaded_percent: int | None = None
     """While it loads."""
+    end: End | None = None
+    """How its process ended last before it was ready."""
     failure: ProxyError | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)

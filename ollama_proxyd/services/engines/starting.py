@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
-from ollama_proxyd.core.engine_instances import Address, Launch
+from ollama_proxyd.core.engine_instances import Address, End, Launch
 from ollama_proxyd.core.errors import NOT_LOADED, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.memory_budget import RAM
@@ -37,6 +37,8 @@ class Starter:
         self.prompts = prompts
         self._without_sockets: set[str] = set()
         """Programs that made no socket when they were to."""
+        self.listening: Reason | None = None
+        """Where the last one listens that might at a socket, and why not; None while none was started."""
         self.news: Callable[[Running], None] = lambda _running: None
         """Told of each process, and of what it has loaded."""
 
@@ -59,7 +61,7 @@ class Starter:
             try:
                 return await self._start(running, most_bytes)
             except ProxyError:
-                if running.process is None or self._runner.was_usable(running.address):
+                if running.end is None or not running.end.has_failed or self._runner.was_usable(running.address):
                     raise
                 self._note_unusable(running)
         return await self._start(running, most_bytes)
@@ -71,6 +73,12 @@ class Starter:
             log.info("%s made no Unix socket, and is given a port from now on", running.spec.engine.program)
         else:
             log.info("port %d was taken meanwhile; another one is tried", running.address.port)
+
+    def _where(self, address: Address, program: str) -> Reason:
+        if address.socket:
+            return Reason("engines_behind_sockets", path=address.socket.rpartition("/")[0])
+        made_none = f"{program} makes no socket" if program in self._without_sockets else ""
+        return Reason("engines_at_ports", detail=made_none or self._runner.why_no_socket)
 
     async def end(self, running: Running) -> None:
         """End its process, and leave nothing of it but prompts that are worth it."""
@@ -91,11 +99,13 @@ class Starter:
         try:
             wants_socket = engine.wants_socket and engine.program not in self._without_sockets
             running.address = self._runner.new_address(wants_socket=wants_socket)
-            running.process, running.api_key = None, self._runner.new_key()
+            if engine.wants_socket:
+                self.listening = self._where(running.address, engine.program)
+            running.process, running.end, running.api_key = None, None, self._runner.new_key()
             key = engine.facts.key
             launch = Launch(
                 log_name(*running.place),
-                engine.words(running.values(engine.context_tokens)),
+                engine.words(running.values(engine.context_tokens), at_socket=bool(running.address.socket)),
                 (
                     *engine.facts.environment,
                     *self.prompts.variables(running.spec),
@@ -110,9 +120,7 @@ class Starter:
         except OSError as error:
             raise _failure(running, f"{error.strerror or error}") from None
         self.news(running)
-        probe = await self.ready(running, process)
-        await self.prompts.restore(running)
-        return probe
+        return await self.ready(running, process)
 
     async def ready(self, running: Running, process: EngineProcess) -> Probe:
         """Wait until a process answers; raises ProxyError where it ends or is too slow, and stops it then."""
@@ -127,7 +135,7 @@ class Starter:
             ended.cancel()
 
     async def _until_ready(
-        self, running: Running, process: EngineProcess, backend: Backend, ended: asyncio.Task[str]
+        self, running: Running, process: EngineProcess, backend: Backend, ended: asyncio.Task[End]
     ) -> Probe:
         engine, begun_s, pause_s = running.spec.engine, self._clock.monotonic(), FIRST_LOOK_S
         assert engine is not None
@@ -147,7 +155,8 @@ class Starter:
             await asyncio.wait({pause, ended}, return_when=asyncio.FIRST_COMPLETED)
             pause.cancel()
             if ended.done():
-                raise _failure(running, ": ".join(filter(None, (ended.result(), await process.last_words()))))
+                running.end = ended.result()
+                raise _failure(running, ": ".join(filter(None, (running.end.words, await process.last_words()))))
             pause_s = min(1.5 * pause_s, LONGEST_LOOK_S)
             await self._measure(running, process)
 
@@ -168,5 +177,6 @@ def log_name(backend_id: str, model: str) -> str:
 
 def _failure(running: Running, why: str) -> ProxyError:
     """What a client is told; by its code the model is left alone there for a while."""
-    message = f"backend {running.spec.id} could not load model {running.file.name!r}: {why}"
+    at, model = running.place
+    message = f"backend {at} could not load model {model!r}: {why}; see ollama-proxyctl engines log {at} {model}"
     return ProxyError(ErrorKind.UPSTREAM_FAILED, message, code=NOT_LOADED, cause=why)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_proxyd.core.engine_instances import Address, Launch
+from ollama_proxyd.core.engine_instances import Address, End, Launch
 from ollama_proxyd.edges.engines import child
 from ollama_proxyd.edges.engines.child import last_words
 from ollama_proxyd.edges.engines.runner import Runner
@@ -45,8 +45,13 @@ async def until_said(runner: Runner, words: str) -> None:
 
 async def test_how_a_process_ended_is_told_with_its_last_words(runner: Runner) -> None:
     process = await runner.start(launch("import sys; print('1.2 E fatal error'); print('bye'); sys.exit(3)"))
-    assert await process.ended() == "its process ended with status 3"
+    assert await process.ended() == End("its process ended with status 3", has_failed=True)
     assert await process.last_words() == "fatal error"
+
+
+@pytest.mark.parametrize(("status", "has_failed"), [(1, True), (128, True), (0, False), (137, False), (-9, False)])
+def test_only_what_gives_up_by_itself_has_failed(status: int, has_failed: bool) -> None:
+    assert child.how_it_ended(status).has_failed is has_failed
 
 
 async def test_what_it_writes_is_its_users_alone(runner: Runner) -> None:
@@ -80,7 +85,7 @@ async def test_one_that_does_not_end_when_asked_is_killed_with_all_that_it_start
     await until_said(runner, ">")
     inner = int("".join(child.tail(runner.log_of("a/b c"))).partition("[")[2].partition("]")[0])
     await process.stop()
-    assert await process.ended() == "its process was ended by SIGKILL"
+    assert (await process.ended()).words == "its process was ended by SIGKILL"
     await until(lambda: not _runs(inner))
 
 
@@ -140,10 +145,19 @@ async def test_it_is_known_whether_it_is_what_listens_at_its_socket(runtime: Pat
         assert not runner.was_usable(address)
 
 
-@pytest.mark.parametrize("runtime", ["", "relative", "/nonexistent/readonly", "/tmp/" + "x" * 80])
-def test_where_no_socket_can_be_there_is_a_port(tmp_path: Path, runtime: str) -> None:
-    runner = runner_in(tmp_path / "engines", {"XDG_RUNTIME_DIR": runtime and runtime.replace("/nonexistent", "/proc")})
+@pytest.mark.parametrize(
+    ("runtime", "why"),
+    [
+        ("", "XDG_RUNTIME_DIR is not set; start the daemon in a login session"),
+        ("relative", "XDG_RUNTIME_DIR is not set"),
+        ("/proc/readonly", "/proc/readonly/ollama-proxyd/engines cannot be made"),
+        ("/tmp/" + "x" * 80, "is too long for the path of a socket"),
+    ],
+)
+def test_where_no_socket_can_be_there_is_a_port_and_it_is_told_why(tmp_path: Path, runtime: str, why: str) -> None:
+    runner = runner_in(tmp_path / "engines", {"XDG_RUNTIME_DIR": runtime})
     assert runner.new_address(wants_socket=True).port > 0
+    assert why in runner.why_no_socket
 
 
 def test_a_folder_that_others_can_enter_gets_no_sockets(runtime: Path) -> None:
@@ -151,6 +165,7 @@ def test_a_folder_that_others_can_enter_gets_no_sockets(runtime: Path) -> None:
     assert runner.new_address(wants_socket=True).socket
     (runtime / "ollama-proxyd/engines").chmod(0o755)
     assert runner.new_address(wants_socket=True).socket == ""
+    assert runner.why_no_socket.endswith(f"; close it: chmod 700 {runtime}/ollama-proxyd/engines")
 
 
 async def test_files_of_sockets_that_nobody_listens_at_are_removed(runtime: Path) -> None:

@@ -84,6 +84,16 @@ async def test_what_only_bears_the_name_is_told(folder: Path) -> None:
     ]
 
 
+async def test_a_file_whose_name_no_request_can_have_is_told(folder: Path) -> None:
+    for name in (b"bad\xff.gguf", b"new\nline.gguf", b"esc\x1b.gguf"):
+        gguf(folder / os.fsdecode(name))
+    gguf(folder / "sp ace \u00fc.gguf")
+    shelf = await look(folder)
+    assert [each.name for each in shelf.files] == ["sp ace \u00fc"]
+    assert all("no request can name" in str(each) and str(each).isprintable() for each in shelf.unusable)
+    assert len(shelf.unusable) == 3
+
+
 async def test_a_file_that_has_changed_is_read_again(folder: Path) -> None:
     gguf(folder / "a.gguf")
     assert (await look(folder)).unusable == ()

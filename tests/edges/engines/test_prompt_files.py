@@ -2,6 +2,8 @@
 
 import json
 import os
+import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,11 @@ from aiohttp import web
 
 from ollama_proxyd.core.engine_instances import Address
 from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.requests import Hints
 from ollama_proxyd.core.saved_prompts import Slot
+from ollama_proxyd.dialects.openai.parse import parse_completion
 from ollama_proxyd.edges.engines.prompt_files import MARK_LETTERS, PromptFiles
+from tests.dialects.openai.openai_samples import openai_chat
 from tests.upstreams.fake_engines import FakeEngine, Says, a_client, serving
 
 MARK = "a" * 64
@@ -74,19 +79,56 @@ async def test_only_their_user_may_read_them_and_one_that_was_read_is_gone(root:
         await files.save("llama", MARK, 1, at, KEY)
         ((name, mode),) = modes(root / "llama")
         assert mode == 0o600
-        assert await files.restore("llama", MARK, 1, at, KEY) == 3
-        assert (names(root), await files.restore("llama", MARK, 1, at, KEY)) == ([], 0)
+        assert await files.restore("llama", name, 1, at, KEY) == 3
+        assert (names(root), await files.restore("llama", name, 1, at, KEY)) == ([], 0)
         assert [json.loads(each.body) for each in engine.asked] == [{"filename": name}] * 2
 
 
 async def test_what_cannot_be_saved_or_read_leaves_no_file(root: Path) -> None:
     async with serving(FakeEngine({"POST /slots/0": Says({"error": "odd"}, 400)})) as engine, a_client() as http:
         files, at = PromptFiles(root, http), Address(engine.port)
-        for act in (files.save, files.restore):
-            put(root, "llama", MARK, 0)
-            with pytest.raises(ProxyError, match="answered 400"):
-                await act("llama", MARK, 0, at, KEY)
-            assert names(root) == []
+        with pytest.raises(ProxyError, match="answered 400"):
+            await files.save("llama", MARK, 0, at, KEY)
+        file = put(root, "llama", MARK, 0)
+        with pytest.raises(ProxyError, match="answered 400"):
+            await files.restore("llama", file.name, 0, at, KEY)
+        assert names(root) == []
+
+
+def written(tokens: Sequence[int], magic: int = 0x67677371) -> bytes:
+    """How such a file begins."""
+    return struct.pack(f"=III{len(tokens)}i", magic, 2, len(tokens), *tokens) + b"state"
+
+
+async def test_what_is_saved_is_told_with_the_tokens_at_its_beginning(root: Path) -> None:
+    async with a_client() as http:
+        files = PromptFiles(root, http)
+        for number, content in enumerate([written([7, 8, -1]), written([7], magic=1), b"", written([7, 8])[:15]]):
+            put(root, "llama", MARK, number).write_bytes(content)
+        put(root, "llama", "b" * 64, 0).write_bytes(written([9]))
+        found = sorted(await files.saved("llama", MARK))
+        assert [list(each.tokens) for each in found] == [[7, 8, -1], [], [], []]
+        assert found[0].size_bytes == len(written([7, 8, -1]))
+        assert await files.saved("npu", MARK) == []
+
+
+async def test_the_tokens_of_a_request_are_those_that_the_engine_reads(root: Path) -> None:
+    routes = {"POST /apply-template": Says({"prompt": "<s>hi"}), "POST /tokenize": Says({"tokens": [1, 2, "3", 2**40]})}
+    async with serving(FakeEngine(routes)) as engine, a_client() as http:
+        files, at = PromptFiles(root, http), Address(engine.port)
+        assert list(await files.tokens(openai_chat(), "own", at, KEY)) == [1, 2]
+        chat, text = (each.json for each in engine.asked)
+        assert (chat["model"], chat["messages"][0]["content"]) == ("own", "hi")
+        assert text == {"content": "<s>hi", "add_special": True, "parse_special": True}
+        completion = parse_completion(b'{"model":"tiny","prompt":"go on"}', Hints())
+        assert list(await files.tokens(completion, "own", at, KEY)) == [1, 2]
+        assert engine.asked[-1].json["content"] == "go on"
+
+
+@pytest.mark.parametrize("says", [Says({}), Says({"prompt": 7}), Says([])])
+async def test_of_what_cannot_be_told_there_are_no_tokens(root: Path, says: Says) -> None:
+    async with serving(FakeEngine({"POST /apply-template": says})) as engine, a_client() as http:
+        assert list(await PromptFiles(root, http).tokens(openai_chat(), "own", Address(engine.port), KEY)) == []
 
 
 async def test_what_is_too_old_or_too_much_goes_the_oldest_first(root: Path) -> None:
@@ -96,7 +138,7 @@ async def test_what_is_too_old_or_too_much_goes_the_oldest_first(root: Path) -> 
         for number, minutes in ((1, 3), (2, 2), (3, 1)):
             file = put(root, "b", MARK, number)
             os.utime(file, (file.stat().st_mtime - 60 * minutes,) * 2)
-        await files.bound(1000, 3600)
+        assert await files.bound(1000, 3600) == (3, 30)
         assert names(root) == ["b/a-1", "b/a-2", "b/a-3"]
         await files.bound(20, 3600)
         assert names(root) == ["b/a-2", "b/a-3"]

@@ -61,7 +61,7 @@ async def test_what_was_noted_is_found_and_its_end_is_seen(runner: Runner, proce
     ending = asyncio.ensure_future(found.ended())
     await found.stop()
     async with asyncio.timeout(20):
-        assert "its process ended" in await ending
+        assert "its process ended" in (await ending).words
 
 
 async def test_only_its_user_reads_the_notes(runner: Runner, process: Child, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ async def test_another_process_of_the_same_number_or_with_another_key_is_not_tak
 async def test_an_engine_that_nobody_noted_is_ended(runner: Runner, process: Child) -> None:
     assert await runner.found() == []
     async with asyncio.timeout(20):
-        assert await process.ended() == "its process was ended by SIGTERM"
+        assert (await process.ended()).words == "its process was ended by SIGTERM"
 
 
 async def test_where_nothing_runs_no_notes_are_left(runner: Runner, process: Child, tmp_path: Path) -> None:

@@ -6,14 +6,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from ollama_proxyd.core.engine_files import ModelFile
-from ollama_proxyd.core.engine_instances import Address, KeptEngine, Launch
+from ollama_proxyd.core.engine_instances import Address, End, KeptEngine, Launch
 from ollama_proxyd.core.engine_program import EngineProgram, EngineSettings
 from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, Model, Probe
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.requests import Api
-from ollama_proxyd.core.saved_prompts import NONE_SAVED, Slot
+from ollama_proxyd.core.requests import Api, Request
+from ollama_proxyd.core.saved_prompts import NONE_SAVED, SavedPrompt, Slot
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.engines.footprints import OVERHEAD_BYTES, SHARE, Footprints
 from ollama_proxyd.services.engines.pool import EnginePool
@@ -39,7 +39,7 @@ class Process:
         self.unit = machine.unit
         self.began_s = machine.clock.monotonic()
         self.name = launch.words[2]
-        self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.over: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self.stops = 0
 
     @property
@@ -52,9 +52,9 @@ class Process:
 
     def end(self, how: str = "its process ended with status 1") -> None:
         if self.runs:
-            self.over.set_result(how)
+            self.over.set_result(End(how, has_failed="with status" in how))
 
-    async def ended(self) -> str:
+    async def ended(self) -> End:
         return await asyncio.shield(self.over)
 
     async def stop(self) -> None:
@@ -99,8 +99,12 @@ class Machine:
     dies: set[str] = field(default_factory=set)
     """Models whose processes end at once."""
     taken: set[int] = field(default_factory=set)
+    kills: int = 0
+    """So many of the next processes are ended at once by a signal, before they have made their sockets."""
     makes_sockets: bool = True
     """Whether programs make sockets when they are to."""
+    unmade: set[Address] = field(default_factory=set)
+    """Sockets whose processes were killed before."""
     cleared: set[Address] = field(default_factory=set)
     sizes: dict[str, int] = field(default_factory=dict)
     started: list[Process] = field(default_factory=list)
@@ -122,8 +126,11 @@ class Machine:
     def new_address(self, *, wants_socket: bool) -> Address:
         return Address(socket=f"/run/{self.ports.pop(0)}.sock") if wants_socket else Address(self.ports.pop(0))
 
+    why_no_socket: str = ""
+
     def was_usable(self, address: Address) -> bool:
-        return self.makes_sockets if address.socket else address.port not in self.taken
+        made = self.makes_sockets and address not in self.unmade
+        return made if address.socket else address.port not in self.taken
 
     def clear(self, address: Address) -> None:
         self.cleared.add(address)
@@ -139,6 +146,10 @@ class Machine:
         is_deaf = bool(launch.address.socket) and not self.makes_sockets
         if process.name in self.dies or launch.address.port in self.taken or is_deaf:
             process.end()
+        if self.kills:
+            self.kills -= 1
+            self.unmade.add(launch.address)
+            process.end("its process was ended by SIGKILL")
         return process
 
     def keep(self, engines: Sequence[tuple[KeptEngine, EngineProcess]]) -> None:
@@ -179,8 +190,12 @@ class Disk:
     """The prompts on the disk, and what engines hold."""
 
     held: list[Slot] = field(default_factory=list)
-    files: dict[tuple[str, str, int], int] = field(default_factory=dict)
-    """By backend, mark and number of the slot: the tokens."""
+    files: dict[tuple[str, str, str], SavedPrompt] = field(default_factory=dict)
+    """By backend, mark and name."""
+    asks: Sequence[int] = ()
+    """The tokens of each request."""
+    into: list[tuple[int, int]] = field(default_factory=list)
+    """The slots that prompts were read back into, and how many tokens each had."""
     fails: ProxyError | None = None
     hangs: bool = False
     bounds: list[tuple[float, float]] = field(default_factory=list)
@@ -193,16 +208,25 @@ class Disk:
             await asyncio.Event().wait()
         return self.held
 
+    async def tokens(self, _request: Request, _model: str, _address: Address, _api_key: str) -> Sequence[int]:
+        return self.asks
+
+    async def saved(self, backend_id: str, mark: str) -> Sequence[SavedPrompt]:
+        return [each for at, each in self.files.items() if at[:2] == (backend_id, mark)]
+
     async def save(self, backend_id: str, mark: str, number: int, _address: Address, _api_key: str) -> None:
         if self.fails is not None:
             raise self.fails
-        self.files[backend_id, mark, number] = next(each.tokens for each in self.held if each.number == number)
+        tokens = next(each.tokens for each in self.held if each.number == number)
+        name = f"{mark}-{len(self.files)}"
+        self.files[backend_id, mark, name] = SavedPrompt(name, 1000 * tokens, tuple(range(tokens)))
 
-    async def restore(self, backend_id: str, mark: str, number: int, _address: Address, _api_key: str) -> int:
-        tokens = self.files.pop((backend_id, mark, number), 0)
-        if tokens and self.fails is not None:
+    async def restore(self, backend_id: str, name: str, number: int, _address: Address, _api_key: str) -> int:
+        found = self.files.pop((backend_id, name.rpartition("-")[0], name))
+        if self.fails is not None:
             raise self.fails
-        return tokens
+        self.into.append((number, len(found.tokens)))
+        return len(found.tokens)
 
     async def keep_only(self, backend_id: str, marks: Collection[str]) -> None:
         self.files = {at: tokens for at, tokens in self.files.items() if at[0] != backend_id or at[1] in marks}
@@ -210,10 +234,11 @@ class Disk:
     async def keep_backends(self, ids: Collection[str]) -> None:
         self.files = {at: tokens for at, tokens in self.files.items() if at[0] in ids}
 
-    async def bound(self, most_bytes: float, most_s: float) -> None:
+    async def bound(self, most_bytes: float, most_s: float) -> tuple[int, int]:
         self.bounds.append((most_bytes, most_s))
         if not most_bytes:
             self.files.clear()
+        return len(self.files), sum(each.size_bytes for each in self.files.values())
 
 
 class Case:

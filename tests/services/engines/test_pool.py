@@ -11,6 +11,7 @@ from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.errors import IN_USE, NOT_LOADED, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Hardware, Model, Probe
 from ollama_proxyd.services.engines import footprints
+from ollama_proxyd.services.engines.restarts import PAUSES_S
 from tests.belady import fewest_evictions
 from tests.fakes import pass_by, settle
 from tests.services.engines.machine import GB, ONE_GB_MODEL, PROGRAM, Case, engine_spec, file
@@ -193,6 +194,52 @@ async def test_a_process_that_ends_while_it_loads_is_told_with_its_last_words(ca
     assert list(case.pool.ends) == []
 
 
+async def test_one_that_something_else_ends_while_it_loads_is_started_again_for_all_who_wait(case: Case) -> None:
+    case.machine.kills = 2
+    waits = [asyncio.create_task(case.used("a")) for _ in range(20)]
+    await pass_by(0.2)
+    case.machine.started[-1].end("its process was ended by SIGTERM")
+    assert set(await asyncio.gather(*waits)) == {"2"}
+    assert list(case.pool.ends) == []
+
+
+async def test_one_that_is_ended_each_time_it_loads_is_told_with_the_cause_and_where_to_look(case: Case) -> None:
+    case.machine.kills = 100
+    with pytest.raises(ProxyError, match=r"'a': its process was ended by SIGKILL.*; see .*engines log llama a") as why:
+        await case.used("a")
+    assert why.value.code == NOT_LOADED
+    assert [each.times for each in case.pool.ends] == [len(case.machine.started)] == [4]
+    assert [each for each in case.machine.clock.sleeps if each in PAUSES_S] == sorted(PAUSES_S)
+
+
+async def test_one_that_gives_up_by_itself_is_not_started_again(case: Case) -> None:
+    case.machine.dies.add("a")
+    with pytest.raises(ProxyError):
+        await case.used("a")
+    assert len(case.machine.started) == 1
+
+
+async def test_one_that_is_ended_while_nobody_waits_any_longer_is_not_started_again(case: Case) -> None:
+    waits = asyncio.create_task(case.used("a"))
+    await pass_by(1)
+    waits.cancel()
+    case.machine.started[0].end("its process was ended by SIGKILL")
+    await pass_by(20)
+    assert (len(case.machine.started), case.pool.instances) == (1, ())
+
+
+async def test_one_that_is_stopped_by_hand_between_two_starts_stays_so(case: Case) -> None:
+    case.machine.kills = 1
+    waits = asyncio.create_task(case.used("a"))
+    await pass_by(0.1)
+    stopped = asyncio.create_task(case.pool.stop("llama", "a", drains=True))
+    await settle()
+    waits.cancel()
+    async with asyncio.timeout(60):
+        await stopped
+    assert (case.machine.names, case.pool.instances) == ([], ())
+
+
 async def test_a_process_that_never_is_ready_is_ended(case: Case) -> None:
     case.machine.load_s = 1e9
     with pytest.raises(ProxyError, match="it was not ready after 180 s"):
@@ -231,6 +278,24 @@ async def test_a_program_that_makes_no_socket_is_started_at_a_port_from_then_on(
     kinds = [bool(each.launch.address.socket) for each in case.machine.started]
     assert kinds == [True, False, False]
     assert case.machine.started[-1].launch.words[-2] == "127.0.0.1"
+
+
+async def test_one_that_is_killed_before_it_has_made_its_socket_gets_another_socket(case: Case) -> None:
+    case.spec = engine_spec(program=behind_sockets())
+    case.machine.kills = 1
+    await case.used("a")
+    assert [bool(each.launch.address.socket) for each in case.machine.started] == [True, True]
+    assert str(case.pool.starter.listening) == "engines listen at sockets in /run, which only this user can enter"
+
+
+async def test_why_an_engine_is_at_a_port_is_told(case: Case) -> None:
+    case.spec = engine_spec(program=behind_sockets())
+    case.machine.makes_sockets = False
+    await case.used("a")
+    assert (
+        str(case.pool.starter.listening)
+        == "engines listen at ports of this machine, each with a key: run makes no socket"
+    )
 
 
 async def test_a_model_that_fails_behind_its_socket_is_not_tried_at_a_port(case: Case) -> None:
