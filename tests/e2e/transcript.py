@@ -62,15 +62,35 @@ def shapes(body: bytes) -> list[Any]:
 
 def said(body: bytes) -> str:
     """The answer's words, thinking first, joined over all frames."""
-    thinking, content = [], []
-    for value in values(body):
-        if not isinstance(value, dict):
-            continue
-        choices = [choice.get("delta") or choice.get("message") or choice for choice in value.get("choices") or ()]
-        for part in [value, value.get("message") or {}, *choices]:
-            thinking.append(part.get("thinking") or part.get("reasoning") or part.get("reasoning_content") or "")
-            content.append(part.get("response") or part.get("content") or part.get("text") or "")
-    return "".join(thinking) + "|" + "".join(content)
+    spoken = [each for value in values(body) if isinstance(value, dict) for each in _spoken(value)]
+    return "".join(thinking for thinking, _ in spoken) + "|" + "".join(content for _, content in spoken)
+
+
+def _spoken(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The thinking and the words of one value: of Ollama's API and OpenAI's, of Anthropic's, of Responses."""
+    delta, content = value.get("delta"), value.get("content")
+    choices = [choice.get("delta") or choice.get("message") or choice for choice in value.get("choices") or ()]
+    blocks = [*(content if isinstance(content, list) else ()), *([delta] if isinstance(delta, dict) else ())]
+    for part in [{**value, "content": ""} if blocks else value, value.get("message") or {}, *choices, *blocks]:
+        thinking = part.get("thinking") or part.get("reasoning") or part.get("reasoning_content") or ""
+        words = part.get("response") or part.get("content") or part.get("text") or ""
+        if isinstance(thinking, str) and isinstance(words, str) and "sequence_number" not in part:
+            yield thinking, words
+    if isinstance(delta, str) and "arguments" not in value["type"]:
+        yield (delta, "") if "reasoning" in value["type"] else ("", delta)
+    for item in value.get("output") or ():
+        text = "".join(part["text"] for part in item.get("content") or item.get("summary") or ())
+        yield (text, "") if item["type"] == "reasoning" else ("", text)
+
+
+COUNTS = (
+    "prompt_eval_count",
+    "eval_count",
+    "prompt_tokens",
+    "completion_tokens",
+    "input_tokens",
+    "output_tokens",
+)
 
 
 def counted(body: bytes) -> dict[str, int]:
@@ -78,9 +98,10 @@ def counted(body: bytes) -> dict[str, int]:
     found: dict[str, int] = {}
     for value in values(body):
         if isinstance(value, dict):
-            counts = {**value, **(value.get("usage") or {})}
-            names = ("prompt_eval_count", "eval_count", "prompt_tokens", "completion_tokens")
-            found.update({name: counts[name] for name in names if name in counts})
+            response = value.get("response")
+            whole = response if isinstance(response, dict) else value
+            counts = {**value, **(whole.get("usage") or {})}
+            found.update({name: counts[name] for name in COUNTS if name in counts})
     return found
 
 

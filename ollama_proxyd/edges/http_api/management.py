@@ -126,6 +126,8 @@ async def _places(request: web.Request, asked: Management, fields: dict[str, Jso
     views = managing(services_of(request))
     if asked.path == "/api/copy":
         return holders(views, _text(fields, "source"), hints.target)
+    if asked.path == "/api/pull" and not (fields.get("model") or fields.get("name")):
+        raise invalid_request("invalid model name", "model")
     model = _text(fields, "model", "name")
     if asked.path == "/api/delete":
         return holders(views, model, hints.target)

@@ -17,6 +17,33 @@ from tests.fakes import FakeBackend, frames, words
 
 PATH = "/v1/responses"
 ASK = {"model": "tiny", "input": "hello"}
+MEMBERS = {
+    *(
+        "id",
+        "object",
+        "created_at",
+        "completed_at",
+        "status",
+        "incomplete_details",
+        "model",
+        "output",
+        "error",
+        "usage",
+    ),
+    *("previous_response_id", "instructions", "tools", "tool_choice", "truncation", "parallel_tool_calls", "text"),
+    *(
+        "top_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "top_logprobs",
+        "temperature",
+        "reasoning",
+        "store",
+        "metadata",
+    ),
+    *("max_output_tokens", "max_tool_calls", "background", "service_tier", "safety_identifier", "prompt_cache_key"),
+}
+"""What every response has, be it null."""
 TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 
 
@@ -59,6 +86,9 @@ async def test_a_stream_numbers_its_events_and_says_where_each_belongs(serve: Se
     assert [item["type"] for item in done["output"]] == ["reasoning", "message", "function_call"]
     assert done["output"][2]["call_id"] == "c1"
     assert (done["status"], done["tools"], done["store"]) == ("completed", [TOOL], True)
+    assert done["completed_at"] >= done["created_at"]
+    assert done.keys() >= MEMBERS
+    assert events[0]["response"].keys() >= MEMBERS
     assert done["usage"]["input_tokens_details"]["cached_tokens"] == 2
     assert answer.headers["X-Backend-Used"] == "npu"
 

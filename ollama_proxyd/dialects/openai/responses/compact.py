@@ -41,7 +41,9 @@ class Compaction(Responses):
         key = stamps.new_id()
         users = [{"type": "message", **item} for item in self.items[:-1] if item.get("role") == "user"]
         told = by_id(users, f"in_{key}")
-        return _Encoder(request, Ids(key, stamps.unix_s()), [msgspec.Raw(each) for each in told.values()])
+        return _Encoder(
+            request, Ids(key, stamps.unix_s(), stamps.unix_s), [msgspec.Raw(each) for each in told.values()]
+        )
 
 
 class _Encoder(ResponseEncoder):

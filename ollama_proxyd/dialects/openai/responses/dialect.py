@@ -123,7 +123,7 @@ class Responses(ClientDialect):
         """The encoder of the answer."""
         key = stamps.new_id()
         keep = partial(self._keep, key) if self._asked.store is not False else None
-        self._encoder = ResponseEncoder(request, self._settings(), Ids(key, stamps.unix_s()), keep)
+        self._encoder = ResponseEncoder(request, self._settings(), Ids(key, stamps.unix_s(), stamps.unix_s), keep)
         return self._encoder
 
     def stream_error(self, error: ProxyError) -> bytes:
@@ -153,12 +153,18 @@ class Responses(ClientDialect):
         reasoning = fields.get("reasoning") or {}
         return {
             "background": False,
+            "frequency_penalty": asked.frequency_penalty or 0,
             "instructions": asked.instructions,
             "max_output_tokens": asked.max_output_tokens,
+            "max_tool_calls": asked.max_tool_calls,
             "metadata": asked.metadata or {},
             "parallel_tool_calls": asked.parallel_tool_calls is not False,
+            "presence_penalty": asked.presence_penalty or 0,
             "previous_response_id": asked.previous_response_id,
+            "prompt_cache_key": asked.prompt_cache_key,
             "reasoning": {"effort": None, "summary": None, **reasoning},
+            "safety_identifier": asked.safety_identifier,
+            "service_tier": "default",
             "store": asked.store is not False,
             "temperature": asked.temperature,
             "text": {"format": {"type": "text"}, **text},

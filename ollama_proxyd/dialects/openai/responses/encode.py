@@ -28,10 +28,11 @@ Keep = Callable[[str, bytes, list[Json]], None]
 
 
 class Ids(NamedTuple):
-    """What names a response, and when it began."""
+    """What names a response, when it began, and what tells when it ends."""
 
     key: str
     created: int
+    unix_s: Callable[[], int]
 
 
 class ResponseEncoder:
@@ -40,11 +41,13 @@ class ResponseEncoder:
     def __init__(self, request: Request, settings: dict[str, Json], ids: Ids, keep: Keep | None) -> None:
         self._request = request
         self._key = ids.key
+        self._unix_s = ids.unix_s
         self._keep = keep
         self._head: dict[str, Json] = {
             "id": f"resp_{ids.key}",
             "object": "response",
             "created_at": ids.created,
+            "completed_at": None,
             "error": None,
             "incomplete_details": None,
             "model": request.model,
@@ -197,6 +200,7 @@ class ResponseEncoder:
         energy = energy_in(finished) if self._request.hints.include_energy else {}
         ending = {
             "status": "completed" if why is None else "incomplete",
+            "completed_at": self._unix_s() if why is None else None,
             "incomplete_details": None if why is None else {"reason": why},
             "output": self._output,
             "usage": {**usage_of(finished.usage), **energy},

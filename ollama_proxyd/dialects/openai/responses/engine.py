@@ -83,7 +83,7 @@ class NativeResponses(Dialect):
 
     def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> Encoder:  # noqa: ARG002 - see base
         """An encoder for one answer, of which nothing is kept."""
-        return ResponseEncoder(request, {}, Ids(stamps.new_id(), stamps.unix_s()), None)
+        return ResponseEncoder(request, {}, Ids(stamps.new_id(), stamps.unix_s(), stamps.unix_s), None)
 
     def render(self, request: Request, model: str) -> Rendered:
         """The client's own bytes under the engine's own model name."""

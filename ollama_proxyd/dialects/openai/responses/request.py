@@ -93,3 +93,8 @@ class Body(msgspec.Struct):
     top_logprobs: int | None = None
     truncation: str | None = None
     user: str | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    max_tool_calls: int | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None

@@ -31,7 +31,8 @@ _RESPONSES = frozenset(
 )
 """The fields of the Responses API that Ollama reads as clients mean them, or need not know.
 
-It reads no tool_choice, and calls an answer complete that its limit cut. Its ids are some of 999.
+It reads no tool_choice, and calls an answer complete that its limit cut. Its ids are numbers below a million,
+of which two may be the same.
 """
 
 
