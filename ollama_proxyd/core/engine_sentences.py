@@ -7,6 +7,7 @@ ENGINES: Mapping[str, str] = {
     "models_folder_unreadable": "no model in {path} is known, for the folder cannot be read: {detail}",
     "model_unusable": "{path} is no model that can be used: {detail}",
     "engine_ended": "the process of {model} ended unasked: {detail}",
+    "engine_hung": "{model} answered nothing any more, and was ended: {detail}",
     "engine_unreachable": "the process of {model} runs, but not where it listened, and is replaced: {detail}",
     "prompts_not_saved": "the prompts of {model} were not written to the disk: {detail}",
     "prompts_not_read_back": "the prompts of {model} were not read back from the disk: {detail}",

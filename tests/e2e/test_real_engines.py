@@ -317,6 +317,32 @@ def test_the_usual_command_has_an_engine_behind_a_socket(
     assert (processes(models), sockets(runtime)) == ([], [])
 
 
+def test_an_engine_that_hangs_is_replaced_without_loss(start: Start, models: Path) -> None:
+    daemon = start(monitoring={"health_interval_s": 2, "health_timeout_s": 2}, upstream={"probe_s": 1}).ready(
+        "m0", "m1"
+    )
+    assert chat(daemon, "m0").status == 200
+    (before,) = processes(models)
+    os.kill(before, signal.SIGSTOP)
+    with ThreadPoolExecutor(20) as threads:
+        asked = [threads.submit(chat, daemon, "m0", stream=number % 2 == 1) for number in range(19)]
+        assert chat(daemon, "m1").status == 200
+        assert [each.result().status for each in asked] == [200] * 19
+    assert before not in processes(models)
+    assert "m0 answered nothing any more, and was ended" in daemon.log.read_text()
+
+
+def test_an_engine_leaves_when_its_file_is_gone(start: Start, models: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "few"
+    folder.mkdir()
+    (folder / "m0.gguf").write_bytes((models / "m0.gguf").read_bytes())
+    daemon = start(folder=folder, monitoring={"health_interval_s": 1, "health_timeout_s": 1}).ready("m0")
+    assert chat(daemon, "m0").status == 200
+    (folder / "m0.gguf").unlink()
+    wait_until(lambda: processes(folder) == [], "it has left")
+    assert daemon.get("/status").json()["engines"] == []
+
+
 def test_an_engine_whose_socket_is_removed_is_replaced_without_loss(
     start: Start, models: Path, runtime: Path, llama_program: Path
 ) -> None:

@@ -128,6 +128,9 @@ class ManagedBackend:
         await self._pool.starter.prompts.keep_only(wished, self._shelf.files)
         for each in loaded:
             self._learn(each)
+            if each.file.name not in {file.name for file in self._shelf.files}:
+                log.info("%s of %s leaves, since its file is not there any more", each.file.name, self._spec.id)
+                self._pool.leave(each)
         return Probe(
             models=tuple(self._model(each) for each in self._shelf.files),
             loaded=tuple(_loaded(each) for each in loaded),

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 
-from ollama_proxyd.core.engine_instances import Ended
+from ollama_proxyd.core.engine_instances import End, Ended
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.services.engines.running import Place, Running
@@ -28,6 +28,11 @@ class Ends:
         times = 1 if before is None else before.times + 1
         self._last[running.place] = Ended(*running.place, reason, self._clock.unix(), times)
         log.warning("backend %s: %s", running.spec.id, reason)
+
+    def note_end(self, running: Running, how: End) -> None:
+        """One that answered has ended, by itself or since it did so no longer."""
+        code = "engine_hung" if running.is_hung else "engine_ended"
+        self.note(running, Reason(code, model=running.file.name, detail=how.words))
 
     def note_failure(self, running: Running, error: ProxyError) -> None:
         """One never was ready."""

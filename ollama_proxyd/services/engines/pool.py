@@ -166,7 +166,7 @@ class EnginePool:
         assert running.process is not None
         how = await running.process.ended()
         if running.phase is not Phase.STOPPING:
-            self.ends.note(running, Reason("engine_ended", model=running.file.name, detail=how.words))
+            self.ends.note_end(running, how)
         self._gone(running)
 
     def leave(self, running: Running) -> None:
@@ -225,6 +225,8 @@ class EnginePool:
         """Have the kernel's count stand for the estimates; idle engines leave where that is too much."""
         for each in self._roster.held:
             if each.spec.id == backend_id:
+                if each.users and each.probe is not None:
+                    self._tasks.start("look", self.starter.look(each))
                 await self._footprints.measure(each)
         for key in excess(self.budgets, self._tenants(), self._clock.monotonic()):
             assert isinstance(key, Running)

@@ -65,6 +65,10 @@ class Running:
     saved: Sequence[SavedPrompt] | None = None
     """Prompts on the disk that it may read back; None while nobody has looked."""
     bringing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    silences: int = 0
+    """So many looks in a row it has not answered while it works."""
+    is_hung: bool = False
+    """Whether it is ended for that."""
     loaded_percent: int | None = None
     """While it loads."""
     end: End | None = None

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 FIRST_LOOK_S: Final = 0.05
 LONGEST_LOOK_S: Final = 1.0
+LOOK_S: Final = 10.0
+MOST_SILENCES: Final = 3
+"""An engine answers such questions also while it computes; health checks are a quarter of a minute apart."""
 MOST_PERCENT: Final = 99
 """It is loaded once it answers."""
 ADDRESSES_TRIED: Final = 3
@@ -159,6 +162,19 @@ class Starter:
                 raise _failure(running, ": ".join(filter(None, (running.end.words, await process.last_words()))))
             pause_s = min(1.5 * pause_s, LONGEST_LOOK_S)
             await self._measure(running, process)
+
+    async def look(self, running: Running) -> None:
+        """Ask one at work whether it is there still; one that hangs is ended, as if it had crashed."""
+        try:
+            async with asyncio.timeout(LOOK_S):
+                await self._make(running.spec, running.address, running.api_key).probe()
+        except (ProxyError, TimeoutError):
+            running.silences += 1
+        else:
+            running.silences = 0
+        if running.silences >= MOST_SILENCES and running.process is not None and not running.is_hung:
+            running.is_hung = True
+            await running.process.stop()
 
     async def _measure(self, running: Running, process: EngineProcess) -> None:
         """How far it is, by its memory: a model that goes to a card leaves no trace in the main one."""

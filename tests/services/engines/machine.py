@@ -41,6 +41,7 @@ class Process:
         self.name = launch.words[2]
         self.over: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self.stops = 0
+        self.hangs = False
 
     @property
     def runs(self) -> bool:
@@ -81,7 +82,7 @@ class Answering(FakeBackend):
         self.process = process
 
     async def probe(self) -> Probe:
-        if not self.process.is_ready:
+        if not self.process.is_ready or self.process.hangs:
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, "connection refused", code=UNREACHABLE)
         return await super().probe()
 

@@ -330,6 +330,30 @@ async def test_one_that_died_gives_its_memory_back_and_is_started_by_the_next_re
     assert await narrow.used("a") == "3"
 
 
+async def test_one_that_hangs_at_work_is_ended_as_if_it_had_crashed(case: Case) -> None:
+    async with case.pool.use(case.spec, file("a")) as running:
+        case.machine.started[0].hangs = True
+        for answers in (False, False, True, False, False):
+            case.machine.started[0].hangs = not answers
+            await case.pool.measure("llama")
+            await settle()
+        assert case.machine.names == ["a"], "it has answered in between"
+        await case.pool.measure("llama")
+        await running.gone.wait()
+        (ended,) = case.pool.ends
+        assert str(ended.reason) == "a answered nothing any more, and was ended: stopped"
+    assert await case.used("a") == "1"
+
+
+async def test_one_that_is_not_at_work_is_not_asked(case: Case) -> None:
+    await case.used("a")
+    case.machine.started[0].hangs = True
+    for _ in range(9):
+        await case.pool.measure("llama")
+        await settle()
+    assert case.machine.names == ["a"]
+
+
 async def test_a_model_is_not_ended_while_requests_are_under_way(case: Case) -> None:
     async with case.holding("a"):
         with pytest.raises(ProxyError) as why:
