@@ -1,12 +1,13 @@
 """The pages for people: our own files alone, which any browser here may open and no other site may use."""
 
+import gzip
 import re
 
 import pytest
 
-from ollama_proxyd.edges.http_api.pages import FILES, FOLDER, FRAME, ICONS, PAGES, content
+from ollama_proxyd.edges.http_api.pages import FILES, FOLDER, FRAME, ICONS, PAGES, content, squeezed
 from ollama_proxyd.edges.http_api.settings import ServerSettings
-from tests.edges.http_api.conftest import Serve
+from tests.edges.http_api.conftest import Answer, Serve
 
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 BROWSERS = [
@@ -19,6 +20,11 @@ PROGRAMS = [None, "*/*", "application/json", "text/*", "application/json, text/p
 
 def texts() -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in FOLDER.iterdir()}
+
+
+def unpacked(answer: Answer) -> bytes:
+    """The file that was sent, compressed or not."""
+    return gzip.decompress(answer.body) if answer.headers.get("Content-Encoding") == "gzip" else answer.body
 
 
 def test_every_file_of_the_pages_is_served_and_no_other() -> None:
@@ -37,15 +43,15 @@ async def test_each_file_has_its_type_and_the_strict_policy(serve: Serve, path: 
     assert (policy["require-trusted-types-for"], policy["trusted-types"]) == ("'script'", "rendered")
     assert not {"unsafe-inline", "unsafe-eval", "http:", "https:", "data:", "*"} & set(re.split(r"[ ;']+", str(policy)))
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.body == content(FILES[path])
+    assert unpacked(answer) == content(FILES[path])
 
 
 @pytest.mark.parametrize("accept", BROWSERS)
 async def test_a_browser_is_given_the_chat_page(serve: Serve, accept: str) -> None:
     site = await serve(listen=ServerSettings(port=0, token="secret", drain_s=0.2))
     answer = await site.get("/", headers={"Accept": accept})
-    assert (answer.status, answer.body) == (200, content("chat.html"))
-    assert answer.headers["Vary"] == "Accept"
+    assert (answer.status, unpacked(answer)) == (200, content("chat.html"))
+    assert answer.headers["Vary"] == "Accept, Accept-Encoding"
     assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
 
 
@@ -86,21 +92,18 @@ def test_the_scripts_write_markup_in_one_place_through_the_one_policy() -> None:
     assert all(place.startswith("innerHTML = policy.createHTML(") for place in found["rendered.js"])
 
 
-def test_the_first_page_is_small() -> None:
-    others = (
-        "dashboard",
-        "energy",
-        "books",
-        "machine.",
-        "settings.",
-        "models.",
-        "routing.",
-        "requests.",
-        "words",
-        "chart",
-    )
-    parts = [content(name) for name in FILES.values() if not name.startswith(others)]
-    assert sum(map(len, parts)) < 150_000  # not even compressed
+def test_all_pages_together_in_all_languages_are_smaller_than_a_first_page_may_be() -> None:
+    assert sum(len(squeezed(name)) for name in set(FILES.values())) < 150_000
+
+
+@pytest.mark.parametrize(
+    ("accepts", "is_squeezed"),
+    [("gzip, deflate, br, zstd", True), ("GZIP;q=0.5", True), ("br", False), ("gzip;q=0, *", False), ("", False)],
+)
+async def test_a_file_is_compressed_for_those_that_take_it(serve: Serve, accepts: str, is_squeezed: bool) -> None:
+    answer = await (await serve()).get("/ui/chat.js", headers={"Accept-Encoding": accepts})
+    assert ("Content-Encoding" in answer.headers) == is_squeezed
+    assert (answer.headers["Vary"], unpacked(answer)) == ("Accept-Encoding", content("chat.js"))
 
 
 async def test_with_a_token_the_pages_open_and_the_status_does_not(serve: Serve) -> None:
