@@ -133,6 +133,23 @@ def test_the_mode_is_switched_while_an_answer_comes(visit: Any, engine: Engine, 
     wait_until(lambda: scripted_daemon.get("/efficiency").json()["mode"] == "Balanced", "the mode is chosen")
 
 
+def test_code_that_is_longer_than_what_is_rendered_at_once_is_one_piece_of_code(
+    visit: Any, engine: Engine, scripted_daemon: Daemon
+) -> None:
+    window = visit(scripted_daemon)
+    window.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = window.open()
+    lines = [f"number_{at} = {at}  # a line of a long program\n" for at in range(1_000)]
+    engine.script.says("Look:\n\n", "```python\n", *lines, "```\n\n", "And *that* is all.")
+    send(page, "go")
+    answered(page)
+    expect(page.locator(".answer em")).to_have_text("that")
+    expect(page.locator(".answer pre")).to_have_count(1)
+    page.locator(".copy-code").click()
+    expect(page.locator(".copy-code")).to_have_text("✓")
+    assert page.evaluate("navigator.clipboard.readText()") == "".join(lines)
+
+
 def test_two_tabs_share_their_conversations_and_neither_disturbs_the_other(
     visit: Any, engine: Engine, scripted_daemon: Daemon
 ) -> None:

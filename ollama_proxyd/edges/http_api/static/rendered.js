@@ -5,7 +5,7 @@ import { copyText, make } from "./page.js";
 import { ask } from "./stream.js";
 
 const MOST = 16000; // characters that are rendered at once; the proxy takes a few more
-const AT_ONCE = 15; // blocks that are laid out before the page may do something else
+const AT_ONCE = 8; // blocks that are laid out before the page may do something else
 const MOST_BYTES = 60000;
 const MOST_RENDERED = 400000;
 const PIECE = 4000; // long text is laid out piece by piece, and what is out of sight not at all
@@ -53,6 +53,7 @@ export class Rendered {
     this.isBusy = false;
     this.isWhole = false;
     this.html = null; // what the open block shows
+    this.fence = ""; // the line that began the code which is cut here
     root.replaceChildren(this.open);
   }
 
@@ -67,7 +68,10 @@ export class Rendered {
   async end() {
     this.isWhole = true;
     await this.pump();
-    decorate(this.open);
+    if (this.fence && this.html) {
+      this.place(this.html);
+      this.open.replaceChildren();
+    } else decorate(this.open);
   }
 
   showTail() {
@@ -96,8 +100,10 @@ export class Rendered {
     const part = this.part();
     const isCut = this.done + part.length < this.text.length && part.length >= MOST / 2;
     const isPlain = this.done > MOST_RENDERED || (isCut && !part.includes("\n"));
-    const blocks = isPlain ? null : await rendering(part);
-    if (blocks === null || (isCut && blocks.length < 2)) this.keepPlain(part, isCut);
+    const blocks = isPlain ? null : await rendering(this.fence + part);
+    const fence = isCut && blocks?.length === 1 ? fenceOf(this.fence + part, blocks[0].html) : "";
+    if (fence) this.keepCode(blocks[0].html, part, fence);
+    else if (blocks === null || (isCut && blocks.length < 2)) this.keepPlain(part, isCut);
     else await this.put(blocks, part);
     this.showTail();
   }
@@ -109,31 +115,62 @@ export class Rendered {
     return end > 0 ? rest.slice(0, end + 1) : rest;
   }
 
+  /** Code that is longer than what is rendered at once: what follows is code too. */
+  keepCode(html, part, fence) {
+    this.place(html);
+    this.fence = fence;
+    this.keepNothingOpen(part);
+  }
+
+  keepNothingOpen(part) {
+    this.done += part.length;
+    this.drawn = this.done;
+    this.html = null;
+    this.open.replaceChildren(this.tail);
+  }
+
+  /** A block that stays; code that was cut goes on where it was. */
+  place(html) {
+    const made = decorate(block(html));
+    const code = this.fence && this.open.previousElementSibling?.querySelector("pre > code");
+    if (code) code.append(...made.querySelector("pre > code").childNodes);
+    else this.open.before(made);
+    this.fence = "";
+  }
+
   keepPlain(part, isSettled) {
     if (isSettled) {
       this.open.before(plain(part));
-      this.done += part.length;
-      this.open.replaceChildren(this.tail);
-    } else this.open.replaceChildren(plain(part), this.tail);
+      this.fence = "";
+      return this.keepNothingOpen(part);
+    }
+    this.open.replaceChildren(plain(part), this.tail);
     this.html = null;
-    this.drawn = isSettled ? this.done : this.done + part.length;
+    this.drawn = this.done + part.length;
+    return undefined;
   }
 
   async put(blocks, part) {
-    const ends = lineEnds(part);
-    const start = this.done;
+    const ends = lineEnds(this.fence + part);
+    const start = this.done - this.fence.length;
+    this.drawn = this.done + part.length;
     const last = blocks.pop();
     for (const [at, { html }] of blocks.entries()) {
       if (at % AT_ONCE === AT_ONCE - 1) await paused(0);
-      this.open.before(decorate(block(html)));
+      this.place(html);
     }
     if (blocks.length) this.done = start + ends[Math.min(blocks.at(-1).end, ends.length) - 1];
-    this.drawn = start + part.length;
     const html = last?.html ?? "";
     if (this.html !== html) this.open.innerHTML = policy.createHTML(html);
     this.html = html;
     deepest(this.open).append(this.tail);
   }
+}
+
+/** The line that begins a block of code, or nothing where it is another block. */
+function fenceOf(text, html) {
+  const found = html.startsWith("<pre") ? /^\s*( {0,3}(?:`{3,}|~{3,})[^\n]{0,100}\n)/.exec(text) : null;
+  return found?.[1] ?? "";
 }
 
 function lineEnds(text) {
