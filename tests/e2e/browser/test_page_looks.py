@@ -90,6 +90,26 @@ def test_every_page_speaks_the_persons_language_and_fits(visit: Any, demo: Daemo
     assert page.evaluate(_LEFT_IN_ENGLISH, language) == []
 
 
+_REASONS = {
+    "/dashboard": "#mode-reason, #last-reason",
+    "/ui/requests": "#requests .notes",
+    "/ui/routing": "#outcome .reason, #outcome .decision .notes:not(:empty), #outcome .rejected span",
+    "/ui/settings": "#features .notes",
+    "/chat": ".why-body .reason, .why-body .notes:not(:empty)",
+}
+
+
+@pytest.mark.parametrize("language", ["de", "fr"])
+@pytest.mark.parametrize("path", _REASONS)
+def test_the_daemons_reasons_are_in_the_persons_language(visit: Any, demo: Daemon, path: str, language: str) -> None:
+    page = visit(demo, locale=language, viewport={"width": 1280, "height": 900}).open(path)
+    fill(page, path)
+    found = page.locator(_REASONS[path])
+    found.first.wait_for(state="attached")
+    told = [(each.get_attribute("lang"), each.text_content()) for each in found.all()]
+    assert [each for each in told if each[0] != language] == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_dialogs_and_the_list_of_the_chat_too(visit: Any, demo: Daemon, theme: str) -> None:
     page = visit(demo, color_scheme=theme, reduced_motion="reduce", viewport={"width": 360, "height": 740}).open()

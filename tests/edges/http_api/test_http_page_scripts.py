@@ -30,10 +30,10 @@ Object.defineProperty(globalThis, "navigator", {value: {languages: ["en-GB"]}, c
 BACKEND = {"enabled": True, "health": "up", "in_flight": 0, "too_hot": None, "asleep": None, "reason": None}
 
 
-def run(module: str, expression: str) -> Any:
-    """What an expression gives, with `it` for the exports of a script."""
+def run(module: str, expression: str, language: str = "en-GB") -> Any:
+    """What an expression gives, with `it` for the exports of a script, in a browser of that language."""
     program = (
-        f"{BROWSER} const it = await import({json.dumps((FOLDER / module).as_uri())});"
+        f"{BROWSER.replace('en-GB', language)} const it = await import({json.dumps((FOLDER / module).as_uri())});"
         f"console.log(JSON.stringify({expression}));"
     )
     done = subprocess.run(
@@ -174,7 +174,7 @@ def test_what_the_machine_does_not_say_is_no_zero() -> None:
     )
     assert [row[1] for row in rows] == [None] * 5
     assert [row[2] for row in rows] == [None] * 5
-    assert rows[2] == ["Heat", None, None, "no sensor"]
+    assert rows[2] == ["Heat", None, None, {"reason": "no sensor"}]
 
 
 def test_events_are_read_however_they_are_cut_and_signs_of_life_are_no_events() -> None:

@@ -5,7 +5,9 @@ import re
 
 import pytest
 
+from ollama_proxyd.core.sentences import SENTENCES
 from ollama_proxyd.edges.http_api.pages import FOLDER
+from tests.edges.http_api.test_http_page_scripts import run
 from tests.real_things import ROOT
 
 _MESSAGE = re.compile(
@@ -33,6 +35,12 @@ def of_pages(language: str) -> dict[str, str]:
     return {json.loads(key): json.loads(said) for key, said in _LINE.findall((FOLDER / f"{language}.js").read_text())}
 
 
+def of_reasons(language: str) -> dict[str, str]:
+    """What the pages make of the daemon's reasons."""
+    table = run(f"reasons.{language}.js", "it.default")
+    return {SENTENCES[code]: said for code, said in table.items()}
+
+
 @pytest.mark.parametrize("language", TERMS)
 def test_what_both_say_they_say_alike(language: str) -> None:
     extension = {key.lower(): said.lower() for key, said in of_extension(language).items()}
@@ -43,7 +51,7 @@ def test_what_both_say_they_say_alike(language: str) -> None:
 
 @pytest.mark.parametrize("language", TERMS)
 def test_a_thing_has_one_word(language: str) -> None:
-    said = {**of_extension(language), **of_pages(language)}
+    said = {**of_extension(language), **of_pages(language), **of_reasons(language)}
     assert len(said) > 400
     others = {
         key: each

@@ -1,6 +1,7 @@
 // Energy over time as a chart: a stack for each hour or day, and below it the modes.
 
 import { locale, t } from "./i18n.js";
+import { phrase } from "./reasons.js";
 
 export const WIDTH = 240;
 export const HEIGHT = 100;
@@ -65,7 +66,7 @@ export function hoursView(told, nowSeconds, energy, label = (mode) => mode) {
   }));
   return {
     ...view,
-    says: view.most > 0 ? `${t("{energy} for answers", { energy: `${energy(view.total)} ± ${energy(view.error)}` })}, ${t("at most {energy} an hour", { energy: energy(view.most) })}` : (told.history.reason ?? t("No answers in these hours")),
+    says: view.most > 0 ? `${t("{energy} for answers", { energy: `${energy(view.total)} ± ${energy(view.error)}` })}, ${t("at most {energy} an hour", { energy: energy(view.most) })}` : (phrase(told.history).text || t("No answers in these hours")),
     modes,
     axis: told.hours.filter((_, at) => at % 6 === 0).map((hour) => clock(hour.unix_seconds)),
   };

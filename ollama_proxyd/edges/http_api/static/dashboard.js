@@ -5,7 +5,8 @@ import { EnergyTable } from "./books.js";
 import { act, announce, failed, follow } from "./frame.js";
 import { amount, language, locale, t } from "./i18n.js";
 import { by, fill, icon, make, mark, say } from "./page.js";
-import { bar } from "./pieces.js";
+import { bar, gaps } from "./pieces.js";
+import { phrase, tell } from "./reasons.js";
 import { change, read } from "./stream.js";
 import { about, budget, ended, energy, hardware, joules, known, machine, number, powerSaver, queue, rated, saved, serving, spent, state, unloading } from "./words.js";
 
@@ -19,9 +20,9 @@ function showMode(status) {
   const row = status.modes.find((each) => each.mode === status.mode);
   const effective = status.modes.find((each) => each.mode === status.effective_mode);
   const title = row === effective ? t(row.label) : `${t(row.label)} → ${t(effective.label)}`;
-  if (by("mode-title").textContent !== title) announce(t("Mode: {mode}. {reason}", { mode: title, reason: status.reason }));
+  if (by("mode-title").textContent !== title) announce(t("Mode: {mode}. {reason}", { mode: title, reason: phrase(status).text }));
   say(by("mode-title"), title);
-  say(by("mode-reason"), capital(status.reason));
+  tell(by("mode-reason"), status);
   say(by("mode-about"), about(effective));
   const holds = status.holds.length > 1 ? status.holds : [];
   by("holds").hidden = holds.length === 0;
@@ -55,7 +56,7 @@ function newCard(id) {
     name: make("h3", { id: `name-${cardsMade++}` }),
     kind: make("p", { class: "quiet small" }),
     state: make("span", { class: "chip" }),
-    reason: make("p", { class: "why", lang: "en" }),
+    reason: make("p", { class: "why" }),
     figures: make("dl", { class: "figures" }),
     models: make("ul", { class: "models", "aria-label": t("Models") }),
     gaps: make("details", { class: "gaps" }),
@@ -100,14 +101,13 @@ function showBackend(parts, backend, isLast) {
   mark(parts.item, "data-look", now.look);
   parts.item.classList.toggle("last", isLast);
   parts.reason.hidden = !backend.reason;
-  say(parts.reason, backend.reason ? capital(backend.reason) : "");
+  tell(parts.reason, backend);
   const figures = cardFigures(backend);
   fill(parts.figures, figures, () => figures.map(figure));
   fill(parts.models, backend.models, () => models(backend.models));
   parts.models.hidden = backend.models.length === 0;
-  const gaps = Object.entries(backend.unknown);
-  parts.gaps.hidden = gaps.length === 0;
-  fill(parts.gaps, gaps, () => gapLines(gaps));
+  parts.gaps.hidden = Object.keys(backend.unknown).length === 0;
+  fill(parts.gaps, backend.unknown, () => gaps(backend.unknown, GAPS));
   mark(parts.toggle, "aria-checked", backend.enabled);
   mark(parts.toggle, "aria-label", t("Use {name}", { name: backend.id }));
 }
@@ -136,13 +136,6 @@ function models(names) {
 
 const GAPS = { power_watts: t("Draws"), temperature_celsius: t("Heat"), asleep: t("Sleep"), too_hot: t("Too hot"), tokens_per_second: t("Speed"), rated_power_watts: t("Rated power"), loaded_models: t("Models in memory") };
 
-function gapLines(gaps) {
-  const reasons = new Map();
-  for (const [key, { reason: why }] of gaps) reasons.set(why, [...(reasons.get(why) ?? []), GAPS[key] ?? key]);
-  const lines = [...reasons].map(([why, names]) => make("p", {}, `${names.join(", ")}: `, make("span", { lang: "en" }, why)));
-  return [make("summary", {}, t("Why is something unknown?")), ...lines];
-}
-
 function showLast(last) {
   by("last").hidden = last === null;
   by("last-none").hidden = last !== null;
@@ -151,7 +144,7 @@ function showLast(last) {
   say(by("last-model"), last.model ?? "");
   say(by("last-ended"), ended(last.ended));
   mark(by("last-ended"), "data-look", last.ended === null ? "busy" : last.ended === "ok" ? "good" : "warm");
-  say(by("last-reason"), capital(last.reason));
+  tell(by("last-reason"), last);
   const bars = last.energy_joules === null ? [] : energyBars(last);
   fill(by("last-bars"), bars, () => bars.flatMap(([name, needed_j, share, look]) => [make("dt", {}, name), make("dd", {}, bar(share, look), make("span", {}, joules(needed_j)))]));
   const when = new Date(last.unix_seconds * 1000).toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -229,12 +222,8 @@ function showMachine(system) {
 }
 
 function machineValue(text, share, why) {
-  if (text === null) return make("dd", {}, make("span", { class: "quiet" }, t("unknown")), ...(why ? [make("small", { class: "quiet", lang: "en" }, why)] : []));
+  if (text === null) return make("dd", {}, make("span", { class: "quiet" }, t("unknown")), ...(why ? [make("small", { class: "quiet", lang: phrase(why).lang }, phrase(why).text)] : []));
   return make("dd", {}, text, ...(share === null ? [] : [bar(share, "plain")]));
-}
-
-function capital(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function show(status) {

@@ -5,6 +5,7 @@ import { follow, refresh } from "./frame.js";
 import { amount, locale, t } from "./i18n.js";
 import { by, make, mark, say } from "./page.js";
 import { charge, facts, table } from "./pieces.js";
+import { tell } from "./reasons.js";
 import { read } from "./stream.js";
 import { energy, known, percent } from "./words.js";
 
@@ -97,7 +98,7 @@ function showRows(told, { by: kind }) {
   const rows = told.rows.map((row) => [name(row), ...cells(row)]);
   table("rows", [t("Name"), t("Energy"), ...(told.battery_joules === null ? [] : [t("of the battery")]), t("Saved"), t("Answers"), t("Tokens"), t("Known")], [...rows, [t("together"), ...cells(told.total)]]);
   by("trouble").hidden = !told.history.reason;
-  say(by("trouble"), told.history.reason ?? "");
+  tell(by("trouble"), told.history);
 }
 
 function showSaved(told) {
@@ -124,10 +125,10 @@ function showKnown(total) {
 
 function showBattery(told) {
   const { system } = status;
-  const why = (name) => system.unknown[name]?.reason;
+  const why = (name) => system.unknown[name];
   const full = told.battery_joules;
   const rows = [charge(system, why)];
-  if (system.battery_percent !== null || full !== null) rows.push({ name: t("Holds when full"), text: full === null ? null : energy(full), why: told.unknown.battery_percent?.reason });
+  if (system.battery_percent !== null || full !== null) rows.push({ name: t("Holds when full"), text: full === null ? null : energy(full), why: told.unknown.battery_percent });
   if (system.battery_rate_watts !== null) rows.push({ name: t("Now"), text: `${amount(Math.abs(system.battery_rate_watts))} W`, note: system.on_battery ? t("drawn from it") : t("into it") });
   if (full !== null) rows.push({ name: t("Answers took"), text: percent(told.total.battery_percent), note: t("of a full battery, in the time above") });
   facts("battery", rows);

@@ -3,7 +3,7 @@
 import { follow, refresh } from "./frame.js";
 import { amount, t } from "./i18n.js";
 import { by, fill, icon, make, mark, say } from "./page.js";
-import { bar, charge, facts } from "./pieces.js";
+import { bar, charge, facts, gaps } from "./pieces.js";
 import { read } from "./stream.js";
 import { hardware } from "./words.js";
 
@@ -52,12 +52,12 @@ function showMemory(system) {
   const limit = cpu.allowed_memory_bytes === null ? "" : t("the control group allows {size}", { size: size(cpu.allowed_memory_bytes) });
   facts("memory", [
     { name: t("Memory"), text: size(total), note: total === null ? t("the kernel does not tell it") : limit },
-    { name: t("Available"), text: size(free), why: system.unknown.memory_available_bytes?.reason, share: free === null || !total ? null : free / total },
+    { name: t("Available"), text: size(free), why: system.unknown.memory_available_bytes, share: free === null || !total ? null : free / total },
   ]);
 }
 
 function showPower(system) {
-  const why = (name) => system.unknown[name]?.reason;
+  const why = (name) => system.unknown[name];
   const with_ = (name, text, key) => ({ name, text, why: why(key) });
   const left = system.time_to_empty_seconds;
   const rate = system.battery_rate_watts;
@@ -116,13 +116,11 @@ function showDevice(parts, device) {
   showGaps(parts.gaps, device);
 }
 
-const NAMES = { temperature_celsius: "heat", critical_celsius: "limit of heat", slope_celsius_per_second: "rise of heat", fan_percent: "fan", fan_rpm: "turns of the fan", power_watts: "draw", energy_joules: "energy counter", utilisation_percent: "load", memory_used_bytes: "memory in use", memory_total_bytes: "memory", throttling: "throttling" };
+const NAMES = { temperature_celsius: t("Heat"), critical_celsius: t("limit of heat"), slope_celsius_per_second: t("rise of heat"), fan_percent: t("Fan"), fan_rpm: t("turns of the fan"), power_watts: t("Draws"), energy_joules: t("energy counter"), utilisation_percent: t("Busy"), memory_used_bytes: t("memory in use"), memory_total_bytes: t("Memory"), throttling: t("throttling") };
 
 function showGaps(place, device) {
-  const reasons = new Map();
-  for (const [key, { reason }] of Object.entries(device.unknown)) reasons.set(reason, [...(reasons.get(reason) ?? []), NAMES[key] ?? key]);
-  place.hidden = reasons.size === 0;
-  fill(place, [...reasons], () => [make("summary", {}, t("Why is something unknown?")), ...[...reasons].map(([why, names]) => make("p", { lang: "en" }, `${names.join(", ")}: ${why}`))]);
+  place.hidden = Object.keys(device.unknown).length === 0;
+  fill(place, device.unknown, () => gaps(device.unknown, NAMES));
 }
 
 function showDevices(devices) {

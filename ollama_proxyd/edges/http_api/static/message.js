@@ -4,6 +4,7 @@ import { explain, outcome } from "./asking.js";
 import { amount, t } from "./i18n.js";
 import { copyText, icon, make, mark, say } from "./page.js";
 import { address } from "./pictures.js";
+import { phrase } from "./reasons.js";
 import { Rendered, plain } from "./rendered.js";
 import { table } from "./why.js";
 
@@ -97,7 +98,8 @@ export class AnswerView {
   async explain() {
     const { meta } = this.message;
     const body = this.why.lastElementChild;
-    const told = [make("p", { class: "reason", lang: "en" }, meta.reason)];
+    const { text, lang } = phrase(meta);
+    const told = [make("p", { class: "reason", lang }, text)];
     if (meta.ignored) told.push(make("p", { class: "quiet" }, t("Not used by this backend: {fields}", { fields: meta.ignored })));
     body.replaceChildren(...told);
     try {
@@ -126,6 +128,7 @@ export class AnswerView {
       const booked = await outcome(meta.request_id);
       if (booked && booked.energy_joules !== null) meta.joules = booked.energy_joules;
       if (booked) meta.prompt_tokens ??= booked.prompt_tokens;
+      if (booked?.reason_code) Object.assign(meta, { reason: booked.reason, reason_code: booked.reason_code, reason_details: booked.reason_details });
     } catch {
       // the estimate stays
     }

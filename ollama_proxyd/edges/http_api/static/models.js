@@ -3,6 +3,7 @@
 import { act, announce, follow, reasonOf, refresh } from "./frame.js";
 import { amount, t } from "./i18n.js";
 import { by, fill, make, say } from "./page.js";
+import { inSpan } from "./reasons.js";
 import { ask, read } from "./stream.js";
 
 const MOST_LINE = 1024 * 1024;
@@ -27,7 +28,7 @@ async function load() {
     isLoaded: inMemory.has(model.name),
     isBusy: busy.has(model.name),
     loading: engines.running.filter(isFor(model.name)).find((each) => each.phase === "loading" || each.phase === "waiting"),
-    troubles: engines.failed.filter(isFor(model.name)).map((each) => each.reason),
+    troubles: engines.failed.filter(isFor(model.name)),
   }));
   by("none").hidden = rows.length > 0;
   fill(by("models"), rows, () => rows.map(line));
@@ -47,7 +48,7 @@ function line({ name, facts, places, isLoaded, isBusy, loading: under, troubles 
   const step = under && (under.phase === "waiting" ? t("waits for memory") : under.loaded_percent === null ? t("is loading") : t("is loading, {percent} %", { percent: under.loaded_percent }));
   const chips = [...(step ? [make("span", { class: "chip", "data-look": "busy" }, step)] : []), ...(isLoaded ? [make("span", { class: "chip", "data-look": "good" }, t("in memory"))] : []), ...places.map((each) => make("span", { class: "chip" }, each))];
   return make("li", { class: "card line" },
-    make("div", { class: "names" }, make("h2", {}, make("bdi", {}, name)), make("p", { class: "quiet small" }, facts), ...troubles.map((each) => make("p", { class: "small", lang: "en" }, each))),
+    make("div", { class: "names" }, make("h2", {}, make("bdi", {}, name)), make("p", { class: "quiet small" }, facts), ...troubles.map((each) => make("p", { class: "small" }, inSpan(each)))),
     make("p", { class: "chips" }, ...chips), make("p", { class: "row" }, loading, remove));
 }
 

@@ -3,14 +3,15 @@
 import { explain, models, promptTokens } from "./asking.js";
 import { amount, language, t } from "./i18n.js";
 import { by, make, say } from "./page.js";
+import { phrase } from "./reasons.js";
 
 const AT_ONCE = 4;
 const MOST = 60; // models whose place is asked for
 
 export function told(decision) {
   const best = decision.ranked[0];
-  if (!best) return { text: decision.reason, isUnable: true };
-  return { text: `${best.backend_id} · ${amount(best.energy_joules)} J · ${amount(best.terms.time_seconds)} s`, isUnable: false };
+  if (!best) return { ...phrase(decision), isUnable: true };
+  return { text: `${best.backend_id} · ${amount(best.energy_joules)} J · ${amount(best.terms.time_seconds)} s`, lang: language, isUnable: false };
 }
 
 export class Picker {
@@ -64,10 +65,10 @@ export class Picker {
   async priceOne(name) {
     const place = [...by("models-list").querySelectorAll(".choice")].find((each) => each.dataset.model === name)?.querySelector(".where");
     if (!place) return;
-    const { text, isUnable } = await this.ask(name);
+    const { text, lang, isUnable } = await this.ask(name);
     say(place, text);
     place.classList.toggle("unable", isUnable);
-    place.lang = isUnable ? "en" : language;
+    place.lang = lang;
   }
 
   /** Where this model would answer; the reason where none can. */
@@ -77,7 +78,7 @@ export class Picker {
     try {
       return told(await explain({ model: name, prompt_tokens: promptTokens(conversation, words), ...(most ? { max_tokens: most } : {}), ...(hasPictures ? { needs_vision: true } : {}) }));
     } catch (error) {
-      return { text: error.message || t("not known"), isUnable: true };
+      return { text: error.message || t("not known"), lang: "en", isUnable: true };
     }
   }
 

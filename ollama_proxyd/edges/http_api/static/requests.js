@@ -3,6 +3,7 @@
 import { follow, refresh } from "./frame.js";
 import { amount, locale, t } from "./i18n.js";
 import { by, fill, make } from "./page.js";
+import { phrase } from "./reasons.js";
 import { read } from "./stream.js";
 import { ended } from "./words.js";
 
@@ -22,7 +23,8 @@ function row(each) {
   const said = ended(each.ended);
   const language = said === each.ended.replaceAll("_", " ") ? { lang: "en" } : {};
   const end = make("td", { class: "text" }, make("span", { class: "chip", "data-look": look, ...language }, said));
-  return make("tr", {}, make("th", { scope: "row" }, when), ...cells, ...figures.map((text) => make("td", {}, text)), end, make("td", { class: "text notes", lang: "en" }, each.reason ?? ""));
+  const why = phrase(each);
+  return make("tr", {}, make("th", { scope: "row" }, when), ...cells, ...figures.map((text) => make("td", {}, text)), end, make("td", { class: "text notes", lang: why.lang }, why.text));
 }
 
 async function load() {

@@ -3,6 +3,7 @@
 import { act, announce, follow, reasonOf, refresh } from "./frame.js";
 import { amount, choose, chosen, t } from "./i18n.js";
 import { by, fill, make, say } from "./page.js";
+import { phrase } from "./reasons.js";
 import { NeedsToken, ask, read } from "./stream.js";
 
 const ROWS = [
@@ -91,10 +92,11 @@ function stateOf({ enabled, wanted }) {
   return wanted ? ["warm", t("asked for, but nothing here does it")] : ["off", t("off")];
 }
 
-function effect({ backend, way, in_force: isInForce, reason }) {
+function effect({ backend, way, in_force: isInForce, ...told }) {
+  const why = phrase(told);
   const look = isInForce ? "good" : way === "not_possible" ? "off" : "";
   const force = isInForce === null ? t("the engine does not tell") : isInForce ? t("in force") : t("not in force");
-  return make("tr", {}, make("th", { scope: "row" }, make("bdi", {}, backend)), make("td", { class: "text" }, make("span", { class: "chip", "data-look": look }, way === "not_possible" ? t("not possible here") : force)), make("td", { class: "text notes", lang: "en" }, reason));
+  return make("tr", {}, make("th", { scope: "row" }, make("bdi", {}, backend)), make("td", { class: "text" }, make("span", { class: "chip", "data-look": look }, way === "not_possible" ? t("not possible here") : force)), make("td", { class: "text notes", lang: why.lang }, why.text));
 }
 
 function feature(each) {

@@ -1,6 +1,7 @@
 // Numbers and states in the words that people read; nothing here touches the page.
 
 import { amount, t } from "./i18n.js";
+import { phrase } from "./reasons.js";
 
 const JOULES_PER_WH = 3600;
 const LEAST_WH = 0.01;
@@ -28,11 +29,11 @@ export function known(sums, what) {
 }
 
 /** The day's budget, and what its end means; nothing where there is no limit. */
-export function budget({ limit_watt_hours, spent_watt_hours, reason, incomplete }) {
+export function budget({ limit_watt_hours, spent_watt_hours, incomplete, ...told }) {
   if (limit_watt_hours === null) return "";
   const spent = spent_watt_hours >= 0.001 ? number(spent_watt_hours) : "0";
   const used = t("{spent} of {limit} Wh of the day's budget", { spent, limit: number(limit_watt_hours) });
-  return `${[used, reason, incomplete?.reason].filter(Boolean).join("; ")}.`;
+  return `${[used, phrase(told).text, phrase(incomplete).text].filter(Boolean).join("; ")}.`;
 }
 
 /** One of three sentences: what was saved, what was spent more, or that there is no difference. */
@@ -99,7 +100,7 @@ export function books(told) {
   const shown = heads.map((_, at) => at === 0 || rows.some((row) => row[at] !== ""));
   const cut = (row) => row.filter((_, at) => shown[at]);
   const gap = told.unknown.battery_percent;
-  const why = [gap && t("Percent of the battery: unknown: {reason}.", gap), told.history.reason && `${told.history.reason}.`];
+  const why = [gap && t("Percent of the battery: unknown: {reason}.", { reason: phrase(gap).text }), told.history.reason && `${phrase(told.history).text}.`];
   return { heads: cut(heads), rows: rows.map(cut), notes: why.filter(Boolean) };
 }
 
@@ -112,7 +113,7 @@ export function state(backend) {
   if (backend.off) return { icon: "asleep", word: t("off until asked"), look: "asleep" };
   if (backend.reason) return { icon: "down", word: t("degraded"), look: "warm" };
   if (backend.in_flight) return { icon: "busy", word: t("serving {count}", { count: number(backend.in_flight) }), look: "busy" };
-  if (backend.outside_mode) return { icon: backend.too_hot ? "hot" : "off", word: backend.outside_mode.reason, look: "warm", lang: "en" };
+  if (backend.outside_mode) return { icon: backend.too_hot ? "hot" : "off", word: phrase(backend.outside_mode).text, look: "warm", lang: phrase(backend.outside_mode).lang };
   if (backend.too_hot) return { icon: "hot", word: t("too hot"), look: "warm" };
   return backend.asleep ? { icon: "asleep", word: t("asleep"), look: "asleep" } : { icon: "idle", word: t("ready"), look: "good" };
 }
@@ -209,7 +210,7 @@ export function machine(system) {
   const held = system.performance_degraded ? `, ${t("held back: {reason}", { reason: system.performance_degraded })}` : "";
   const measured = (value, unit) => (value === null ? null : `${number(value)} ${unit}`);
   const share = (value) => (value === null ? null : value / 100);
-  const why = (name) => system.unknown[name]?.reason;
+  const why = (name) => system.unknown[name];
   const quiet = system.quiet_hours === null ? null : system.quiet_hours ? t("now") : t("not now");
   const rows = [
     [t("Power"), power(system), share(system.battery_percent), why("on_battery")],
