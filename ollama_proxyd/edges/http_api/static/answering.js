@@ -9,8 +9,28 @@ const MOST_ANSWER = 4 * 1024 * 1024;
 const KEEP_EVERY_MS = 1000;
 const FIGURES_EVERY_MS = 200;
 
+const AT_ONCE = 4; // a browser opens six connections to one server: one follows the status, one renders and asks
+let free = AT_ONCE;
+const line = []; // who waits until an answer has ended
+
+async function inTurn(signal, waits, what) {
+  if (free === 0) {
+    waits();
+    await new Promise((go, leave) => {
+      line.push(go);
+      signal.addEventListener("abort", () => line.includes(go) && leave(line.splice(line.indexOf(go), 1)));
+    });
+  } else free -= 1;
+  try {
+    await what();
+  } finally {
+    if (line.length) line.shift()();
+    else free += 1;
+  }
+}
+
 export class Answering {
-  /** `acts`: keep(conversation), ended(answering), refused(). `view` is set where the answer is on the page. */
+  /** `acts`: keep(conversation), ended(answering), refused(). `view` is where the answer is on the page. */
   constructor(conversation, message, acts) {
     this.conversation = conversation;
     this.message = message;
@@ -24,16 +44,32 @@ export class Answering {
   }
 
   async run() {
-    const asked = { ...this.conversation, messages: this.conversation.messages.slice(0, -1) };
-    this.begun = performance.now();
     try {
-      await chat(asked, this.abort.signal, { began: (headers) => this.began(headers), frame: (frame) => this.take(frame) });
+      await inTurn(this.abort.signal, () => this.wait(true), () => this.ask());
       if (!this.meta.isWhole) this.meta.trouble = t("The answer broke off.");
     } catch (error) {
       if (error instanceof NeedsToken) this.acts.refused();
       this.meta.trouble = this.abort.signal.aborted ? t("Stopped.") : t("That did not work: {reason}", { reason: error instanceof NeedsToken ? t("Token needed") : reasonOf(error) });
     }
     this.finish();
+  }
+
+  async ask() {
+    const asked = { ...this.conversation, messages: this.conversation.messages.slice(0, -1) };
+    this.wait(false);
+    this.begun = performance.now();
+    await chat(asked, this.abort.signal, { began: (headers) => this.began(headers), frame: (frame) => this.take(frame) });
+  }
+
+  wait(isWaiting) {
+    this.isWaiting = isWaiting;
+    this.view?.showFigures(isWaiting ? [t("waits for its turn")] : []);
+  }
+
+  /** Shows it from now on; null where another conversation is on the page. */
+  showOn(view) {
+    this.view = view;
+    if (this.isWaiting) this.wait(true);
   }
 
   began(headers) {

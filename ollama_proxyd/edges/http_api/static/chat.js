@@ -5,16 +5,19 @@ import { OPTIONS } from "./asking.js";
 import { Conversations } from "./conversations.js";
 import { act, announce, askForToken, follow, tellNotice } from "./frame.js";
 import { t } from "./i18n.js";
+import { browser } from "./memory.js";
 import { AnswerView, asked } from "./message.js";
 import { by, fill, make, mark, say } from "./page.js";
-import { MOST_PICTURES, address, asBase64, picturesIn } from "./pictures.js";
+import { MOST_PICTURES, address, asBase64, filesIn, isPicture } from "./pictures.js";
 import { Picker } from "./picker.js";
+import { phrase } from "./reasons.js";
 import * as store from "./store.js";
 import { change } from "./stream.js";
 
 const MODEL = "ollama-proxyd-model";
 const MOST_TITLE = 60;
 const running = new Map(); // answers under way, by conversation
+const shown = new WeakMap(); // elements, by message
 let conversation = fresh();
 let pictures = [];
 let edited = null; // the message that is changed
@@ -25,7 +28,7 @@ const ready = new Promise((go) => { setReady = go; });
 
 function fresh() {
   const id = [...crypto.getRandomValues(new Uint8Array(12))].map((each) => each.toString(16).padStart(2, "0")).join("");
-  return { id, title: "", updated: Date.now(), model: localStorage.getItem(MODEL) ?? "", system: "", options: {}, think: "", tools: "", messages: [] };
+  return { id, title: "", updated: Date.now(), model: browser.get(MODEL) ?? "", system: "", options: {}, think: "", tools: "", messages: [] };
 }
 
 const picker = new Picker(() => ({ conversation, words: by("words").value, hasPictures: pictures.length > 0 }), chooseModel);
@@ -35,30 +38,41 @@ const list = new Conversations({ open: openConversation, removed, renamed });
 
 function show() {
   const answering = running.get(conversation.id);
-  by("messages").replaceChildren(...conversation.messages.map((message, at) => {
-    message.at = at;
-    return message.role === "assistant" ? answerView(message, answering).element : asked(message, { edit });
-  }));
+  const elements = conversation.messages.map((message, at) => elementOf(message, at, answering));
+  for (const each of [...by("messages").children]) if (!elements.includes(each)) each.remove();
+  by("messages").append(...elements.filter((each) => !each.isConnected));
   by("welcome").hidden = conversation.messages.length > 0;
   say(by("title"), conversation.title || t("New chat"));
   list.current = conversation.id;
   list.show();
+  const place = conversation.messages.length ? `#${conversation.id}` : "";
+  if (location.hash !== place) history.pushState(null, "", place || location.pathname);
   showModel();
   showSending();
   isAtEnd = true;
   toEnd();
 }
 
+/** What stands on the page for a message; it is made once, since an answer is rendered by the proxy. */
+function elementOf(message, at, answering) {
+  const isUnderWay = answering?.message === message;
+  if (shown.has(message) && !isUnderWay && !message.calls) return shown.get(message);
+  message.at = at;
+  const element = message.role === "assistant" ? answerView(message, answering).element : asked(message, { edit });
+  shown.set(message, element);
+  return element;
+}
+
 function answerView(message, answering) {
   if (!message.meta && answering?.message !== message) message.meta = { trouble: t("The answer broke off: the page was closed.") };
   const view = new AnswerView(message, conversation.model, { retry, results, isLast: (each) => each === conversation.messages.at(-1), settle: toEnd });
-  if (answering?.message === message) answering.view = view;
+  if (answering?.message === message) answering.showOn(view);
   return view;
 }
 
 async function openConversation(id) {
   detach();
-  const found = running.get(id)?.conversation ?? (await store.body(id));
+  const found = running.get(id)?.conversation ?? (await store.body(id).catch(() => undefined));
   if (!found) return;
   endEdit();
   conversation = found;
@@ -70,7 +84,15 @@ async function openConversation(id) {
 /** An answer under way goes on when another conversation is opened. */
 function detach() {
   const answering = running.get(conversation.id);
-  if (answering) answering.view = null;
+  if (!answering) return;
+  answering.showOn(null);
+  shown.delete(answering.message);
+}
+
+/** Opens the conversation that the address names: after a reload, and as one goes back and forth. */
+function openNamed() {
+  const id = location.hash.slice(1);
+  return id ? openConversation(id) : undefined;
 }
 
 function startNew() {
@@ -144,10 +166,11 @@ async function answerHere(here) {
   here.title ||= here.messages[0].content.slice(0, MOST_TITLE) || t("A picture");
   const answering = new Answering(here, message, { keep, ended, refused: askForToken });
   running.set(here.id, answering);
+  if (here === conversation) show();
+  const end = answering.run(); // what is kept does not hold up what is asked
   await keep(here);
   await list.load();
-  if (here === conversation) show();
-  await answering.run();
+  await end;
 }
 
 async function keep(which) {
@@ -155,7 +178,8 @@ async function keep(which) {
   try {
     await store.save(which);
   } catch (error) {
-    tellNotice(t("This browser does not keep the conversation: {reason}", { reason: error.message }));
+    const reason = error?.name === "QuotaExceededError" ? t("its storage is full") : (error?.message ?? t("not known"));
+    tellNotice(t("This browser does not keep the conversation: {reason}", { reason }));
   }
 }
 
@@ -207,7 +231,7 @@ function showSending() {
 
 function chooseModel(name) {
   conversation.model = name;
-  localStorage.setItem(MODEL, name);
+  browser.set(MODEL, name);
   showModel();
   by("words").focus();
 }
@@ -238,7 +262,7 @@ async function showModel() {
 function showMode() {
   fill(by("mode"), status.modes.map((each) => each.mode), () => status.modes.map((each) => make("option", { value: each.mode }, t(each.label))));
   by("mode").value = status.mode;
-  by("mode").title = status.reason;
+  by("mode").title = phrase(status).text;
 }
 
 function showOptions() {
@@ -276,8 +300,13 @@ function keepTune(event) {
 // Pictures
 
 async function addPictures(files) {
-  if (files.length && sees() === false) return tellNotice(`${t("This model reads no pictures")}.`);
-  for (const file of files.slice(0, MOST_PICTURES - pictures.length)) await act(async () => pictures.push(await asBase64(file)));
+  if (!files.length) return undefined;
+  if (sees() === false) return tellNotice(`${t("This model reads no pictures")}.`);
+  const found = files.filter(isPicture);
+  const room = MOST_PICTURES - pictures.length;
+  for (const file of found.slice(0, room)) await act(async () => pictures.push(await asBase64(file)));
+  if (found.length < files.length) tellNotice(t("Only pictures can be added: PNG, JPEG, WebP or GIF."));
+  else if (found.length > room) tellNotice(t("A message has at most {count} pictures.", { count: MOST_PICTURES }));
   if (pictures.length) showModel();
   return showPictures();
 }
@@ -350,12 +379,14 @@ by("picture").addEventListener("click", () => (sees() === false ? tellNotice(`${
 by("picture-file").addEventListener("change", () => addPictures([...by("picture-file").files]));
 by("log").addEventListener("scroll", () => { isAtEnd = by("log").scrollHeight - by("log").scrollTop - by("log").clientHeight < 60; }, { passive: true });
 document.addEventListener("keydown", keys);
-document.addEventListener("paste", (event) => addPictures(picturesIn(event.clipboardData)));
-document.addEventListener("dragover", (event) => event.preventDefault());
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  addPictures(picturesIn(event.dataTransfer));
-});
+document.addEventListener("paste", (event) => addPictures(filesIn(event.clipboardData)));
+for (const name of ["dragover", "drop"])
+  document.addEventListener(name, (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return; // words are dropped as everywhere
+    event.preventDefault();
+    if (name === "drop") addPictures(filesIn(event.dataTransfer));
+  });
+window.addEventListener("popstate", () => (location.hash ? openNamed() : startNew()));
 window.addEventListener("pagehide", () => { for (const each of running.values()) store.stash(each.conversation); });
 
 store.onChange(async (id) => {
@@ -368,9 +399,10 @@ store.onChange(async (id) => {
 
 async function begin() {
   await act(() => picker.load());
+  await act(() => store.unstash());
   if (!picker.models.some((each) => each.name === conversation.model)) conversation.model = picker.models[0]?.name ?? "";
-  await store.unstash();
   await list.load();
+  await openNamed();
   show();
   setReady();
 }

@@ -30,13 +30,19 @@ export class Conversations {
   }
 
   async load() {
-    this.heads = await store.heads();
+    try {
+      this.heads = await store.heads();
+    } catch {
+      this.heads = []; // a browser that keeps nothing says so when a conversation is to be kept
+    }
     this.show();
   }
 
   async search() {
     const words = by("search").value.trim();
-    this.found = words ? await store.having(words) : null;
+    const found = words ? await store.having(words) : null;
+    if (words !== by("search").value.trim()) return; // more was typed meanwhile
+    this.found = found;
     this.show();
   }
 
@@ -69,7 +75,9 @@ export class Conversations {
     };
     field.onblur = () => end(true);
     field.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" || event.key === "Escape") end(event.key === "Enter");
+      if (event.key !== "Enter" && event.key !== "Escape") return;
+      event.stopPropagation(); // no answer is to be stopped by it
+      end(event.key === "Enter");
     });
     item.replaceChildren(field);
     field.select();

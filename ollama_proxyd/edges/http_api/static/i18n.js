@@ -1,15 +1,17 @@
 // The page in the person's language: a sentence is its own key, and a table for each other language has it by that key.
 
+import { browser } from "./memory.js";
+
 const LANGUAGES = ["en", "de", "fr"];
 const CHOICE = "ollama-proxyd-language";
 
 export function chosen() {
-  return localStorage.getItem(CHOICE) ?? "";
+  return browser.get(CHOICE) ?? "";
 }
 
 export function choose(language) {
-  if (language) localStorage.setItem(CHOICE, language);
-  else localStorage.removeItem(CHOICE);
+  if (language) browser.set(CHOICE, language);
+  else browser.remove(CHOICE);
 }
 
 function first() {

@@ -4,9 +4,13 @@ const KINDS = ["image/png", "image/jpeg", "image/webp", "image/gif"];
 const MOST_SIDE = 1568;
 export const MOST_PICTURES = 4;
 
-/** The pictures among what was pasted or dropped. */
-export function picturesIn(transfer) {
-  return [...(transfer?.files ?? [])].filter((file) => KINDS.includes(file.type));
+/** The files among what was pasted or dropped. */
+export function filesIn(transfer) {
+  return [...(transfer?.files ?? [])];
+}
+
+export function isPicture(file) {
+  return KINDS.includes(file.type);
 }
 
 /** A picture as base64, without what a camera wrote beside it. */

@@ -1,5 +1,7 @@
 // Conversations, kept in this browser alone: heads for the list, bodies when one is opened.
 
+import { browser } from "./memory.js";
+
 const NAME = "ollama-proxyd";
 const CUT = `${NAME}-cut `;
 export const MOST = 200; // conversations; of more, the ones that were not touched for longest are forgotten
@@ -20,7 +22,10 @@ function database() {
       request.result.createObjectStore("heads", { keyPath: "id" }).createIndex("updated", "updated");
       request.result.createObjectStore("bodies", { keyPath: "id" });
     };
-    request.onsuccess = () => done(request.result);
+    request.onsuccess = () => {
+      request.result.onclose = () => { opened = null; }; // its data were cleared
+      done(request.result);
+    };
     request.onerror = () => failed(request.error);
   });
   return opened;
@@ -29,6 +34,14 @@ function database() {
 async function stores(mode) {
   const transaction = (await database()).transaction(["heads", "bodies"], mode);
   return { heads: transaction.objectStore("heads"), bodies: transaction.objectStore("bodies") };
+}
+
+/** A transaction that came to its end; the disk may be full until then. */
+function whole(transaction) {
+  return new Promise((done, failed) => {
+    transaction.oncomplete = done;
+    transaction.onabort = () => failed(transaction.error);
+  });
 }
 
 /** Calls back when another tab has changed a conversation. */
@@ -50,33 +63,31 @@ export async function body(id) {
 export async function save(conversation) {
   const { messages, ...rest } = conversation;
   const { heads, bodies } = await stores("readwrite");
+  const kept = whole(heads.transaction);
   heads.put({ id: rest.id, title: rest.title, updated: rest.updated });
   bodies.put(structuredClone(conversation));
-  await forgetOldest(heads, bodies);
+  forgetOldest(heads, bodies).catch(() => {}); // the transaction tells why
+  await kept;
   others?.postMessage(conversation.id);
 }
 
 /** Keeps a conversation at once, as the page goes away: a transaction would be cut off. One that is too large is kept as it was. */
 export function stash(conversation) {
-  try {
-    localStorage.setItem(CUT + conversation.id, JSON.stringify(conversation));
-  } catch {
-    // the last save counts
-  }
+  browser.set(CUT + conversation.id, JSON.stringify(conversation));
 }
 
 /** Puts what was kept so among the others, unless more of it is there. */
 export async function unstash() {
   for (const key of stashed()) {
-    const found = localStorage.getItem(key);
+    const found = browser.get(key);
     const there = JSON.stringify((await body(key.slice(CUT.length))) ?? "");
     if (found && found.length > there.length) await save(JSON.parse(found));
-    localStorage.removeItem(key);
+    browser.remove(key);
   }
 }
 
 function stashed() {
-  return Object.keys(localStorage).filter((key) => key.startsWith(CUT));
+  return browser.keys().filter((key) => key.startsWith(CUT));
 }
 
 async function forgetOldest(heads, bodies) {
@@ -89,7 +100,7 @@ async function forgetOldest(heads, bodies) {
 }
 
 export async function remove(id) {
-  localStorage.removeItem(CUT + id);
+  browser.remove(CUT + id);
   const { heads, bodies } = await stores("readwrite");
   heads.delete(id);
   await wait(bodies.delete(id));
@@ -97,7 +108,7 @@ export async function remove(id) {
 }
 
 export async function removeAll() {
-  for (const key of stashed()) localStorage.removeItem(key);
+  for (const key of stashed()) browser.remove(key);
   const { heads, bodies } = await stores("readwrite");
   heads.clear();
   await wait(bodies.clear());

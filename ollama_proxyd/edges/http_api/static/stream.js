@@ -1,5 +1,7 @@
 // Follows /status/events with fetch, since EventSource cannot show a token, and asks for what the page changes.
 
+import { tab } from "./memory.js";
+
 const TOKEN = "ollama-proxyd-token";
 const SILENT_MS = 45000; // the server shows every 20 s that it lives
 const WAITS_MS = [500, 1000, 2000, 4000, 8000];
@@ -7,20 +9,20 @@ const WAITS_MS = [500, 1000, 2000, 4000, 8000];
 export class NeedsToken extends Error {}
 
 export function keepToken(token) {
-  sessionStorage.setItem(TOKEN, token);
+  tab.set(TOKEN, token);
 }
 
 export function hasToken() {
-  return sessionStorage.getItem(TOKEN) !== null;
+  return tab.get(TOKEN) !== null;
 }
 
 export function forgetToken() {
-  sessionStorage.removeItem(TOKEN);
+  tab.remove(TOKEN);
 }
 
 /** Asks the proxy; NeedsToken where it wants one, else an Error with its reason. */
 export async function ask(path, options = {}) {
-  const token = sessionStorage.getItem(TOKEN);
+  const token = tab.get(TOKEN);
   const headers = { ...(token === null ? {} : { Authorization: `Bearer ${token}` }), ...options.headers };
   const reply = await fetch(path, { ...options, headers, cache: "no-store" });
   if (reply.status === 401) throw new NeedsToken();
