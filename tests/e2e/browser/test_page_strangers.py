@@ -1,4 +1,4 @@
-"""What people do to the chat that its makers did not think of: no storage, a full disk, odd files, many tabs, back and forth."""
+"""What people do to the chat: no storage, a full disk, odd files, many conversations at once, back and forth."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The daemon's reasons on the pages: each code has its words in each language, with the values that its sentence has."""
+"""The daemon's reasons on the pages: each code has words in each language, with the values that its sentence has."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def needed(template: str) -> set[str]:
 
 def examples(code: str, *, whole: bool) -> dict[str, Any]:
     """Values for a code: all, or only those that it needs."""
-    found = {name: form for name, form in _FIELD.findall(SENTENCES[code])}
+    found = dict(_FIELD.findall(SENTENCES[code]))
     names = found if whole else needed(SENTENCES[code])
     return {name: _example(name, found[name]) for name in names}
 
@@ -68,10 +68,9 @@ def test_a_reason_within_a_reason_a_mode_and_a_number_are_in_the_persons_languag
         limit_watts=8.0,
         mode_label="Auto (Balanced, in the background)",
     )
-    assert in_german(Reason("all_refused", rejections=(busy,), advice="allow the request more time")) == {
-        "text": "Quiet braucht 12,5 W, und Auto (Ausgeglichen, im Hintergrund) erlaubt höchstens 8 W; geben Sie der Anfrage mehr Zeit",
-        "lang": "de",
-    }
+    refused = Reason("all_refused", rejections=(busy,), advice="allow the request more time")
+    limit = "Quiet braucht 12,5 W, und Auto (Ausgeglichen, im Hintergrund) erlaubt höchstens 8 W"
+    assert in_german(refused) == {"text": f"{limit}; geben Sie der Anfrage mehr Zeit", "lang": "de"}
     pending = Reason(
         "mode_change_pending", mode="Quiet", next_mode="UltraEfficiency", dwell_seconds=30.0, reason=Reason("on_mains")
     )
