@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason
-from ollama_proxyd.core.requests import Api, Operation
+from ollama_proxyd.core.requests import Api
 from ollama_proxyd.dialects.anthropic.decode import EventDecoder
 from ollama_proxyd.dialects.base import BlockDecoder
 from ollama_proxyd.dialects.framing.lenient import without_half_letters
@@ -247,7 +247,7 @@ def test_skipped_frames_are_counted(api: Api) -> None:
 @BOTH
 def test_a_stream_in_the_place_of_a_whole_answer_is_one(api: Api) -> None:
     body = framed(api, [b"{oops", *good(api)][api is Api.OLLAMA :])
-    events = decode_openai(body) if api is Api.OPENAI else decode_ollama(body, Operation.CHAT)
+    events = decode_openai(body) if api is Api.OPENAI else decode_ollama(body)
     assert text(events) == "".join(WORDS)
 
 

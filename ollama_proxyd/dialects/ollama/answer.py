@@ -82,9 +82,15 @@ class Line(NativeCounters):
 
 
 class Vectors(NativeCounters):
-    """The answer of /api/embed."""
+    """The answer of /api/embed, or of /api/embeddings."""
 
-    embeddings: tuple[tuple[float, ...], ...] | None = None
+    embeddings: list[msgspec.Raw] | None = None
+    embedding: msgspec.Raw = _NOTHING
+
+    @property
+    def told(self) -> list[msgspec.Raw] | None:
+        """Each vector as it was written; None where there is none."""
+        return self.embeddings or ([self.embedding] if self.embedding else self.embeddings)
 
 
 LOADS = frozenset({"load", "unload"})

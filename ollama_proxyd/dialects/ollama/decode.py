@@ -4,7 +4,7 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, ToolCallDelta
-from ollama_proxyd.core.requests import Json, Operation
+from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.base import BlockDecoder, Ending, UnreadableError
 from ollama_proxyd.dialects.framing import lenient
 from ollama_proxyd.dialects.framing.jsonbody import readable
@@ -14,6 +14,7 @@ from ollama_proxyd.dialects.framing.logprobs import read_logprobs
 from ollama_proxyd.dialects.framing.ndjson import lines
 from ollama_proxyd.dialects.framing.parts import said_in
 from ollama_proxyd.dialects.framing.reported import sentence
+from ollama_proxyd.dialects.framing.vectors import NO_VECTOR, vector_in
 from ollama_proxyd.dialects.ollama.answer import End, Line, NativeAnswerCall, Vectors, estimated, finished
 
 _END = msgspec.json.Decoder(End)
@@ -135,10 +136,8 @@ class LineDecoder(BlockDecoder):
         return ToolCallDelta(index=index, id=call_id, name=name, arguments=arguments)
 
 
-def decode_answer(body: bytes, operation: Operation, decoder: LineDecoder | None = None) -> list[Event]:
+def decode_answer(body: bytes, decoder: LineDecoder | None = None) -> list[Event]:
     """The events of an answer that came whole, or of a stream in its place."""
-    if operation is Operation.EMBEDDING:
-        return _embedded(body)
     decoder = decoder or LineDecoder()
     try:
         delta = decoder.read(body)
@@ -160,15 +159,22 @@ def _streamed(body: bytes, decoder: LineDecoder) -> list[Event]:
     return [*found, *decoder.feed(b"\n".join(rest)), decoder.finish()]
 
 
-def _embedded(body: bytes) -> list[Event]:
+def decode_vectors(body: bytes, texts: int | None = None) -> list[Event]:
+    """The vectors of so many texts, and the end of their answer."""
     read = lenient.read(_VECTORS, body)
     if read is None:
         raise _failed("the backend's answer is not in Ollama's form")
     if (error := read.reported) is not None:
         raise failed_midway(error)
-    if read.embeddings is None:
+    told = read.told
+    if told is None:
         raise _failed("the backend's answer holds no embeddings")
-    return [Embedded(read.embeddings), finished(read, called=False)]
+    if texts is not None and len(told) != texts:
+        raise _failed(f"the backend sent {len(told)} vectors for {texts} inputs")
+    vectors = [vector for each in told if (vector := vector_in(each)) is not None]
+    if len(vectors) < len(told):
+        raise _failed(NO_VECTOR)
+    return [Embedded(tuple(map(tuple, vectors))), finished(read, called=False)]
 
 
 def _failed(message: str) -> ProxyError:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.model_names import canonical
-from ollama_proxyd.core.requests import Api, Completion, Request
+from ollama_proxyd.core.requests import Api, Completion, Embedding, Operation, Request
 from ollama_proxyd.dialects.base import Dialect, Rendered, Stamps
 from ollama_proxyd.dialects.framing.ndjson import ENDS, LineSplitter, framed, frames, lines
 from ollama_proxyd.dialects.framing.passing import Form
@@ -14,6 +14,7 @@ from ollama_proxyd.dialects.ollama.decode import (
     END_MARK,
     LineDecoder,
     decode_answer,
+    decode_vectors,
     end_of_answer,
     peek_answer,
     peek_usage,
@@ -22,7 +23,7 @@ from ollama_proxyd.dialects.ollama.encode import LineEncoder
 from ollama_proxyd.dialects.ollama.errors import not_found, render_error, stream_error
 from ollama_proxyd.dialects.ollama.options import PLACES
 from ollama_proxyd.dialects.ollama.parse import parse_chat, parse_embed, parse_embeddings, parse_generate
-from ollama_proxyd.dialects.ollama.passing import FORMS, WHOLE_FORMS
+from ollama_proxyd.dialects.ollama.passing import FORMS, WHOLE_FORMS, PassedVectors
 from ollama_proxyd.dialects.ollama.render import render
 
 
@@ -86,6 +87,8 @@ class Ollama(Dialect):
 
     def form(self, request: Request) -> Form:
         """Lines and whole answers are the same, but that the words may have come before the last line."""
+        if (texts := _texts_of(request)) is not None:
+            return PassedVectors(request.endpoint, texts)
         return (FORMS if request.stream else WHOLE_FORMS)[request.endpoint]
 
     def split_line(self, line: bytes) -> tuple[bytes, bytes, bytes]:
@@ -105,7 +108,17 @@ class Ollama(Dialect):
 
     def decode_answer(self, request: Request, body: bytes) -> list[Event]:
         """The events of a whole answer."""
-        return decode_answer(body, request.operation, self.decoder(request))
+        if request.operation is Operation.EMBEDDING:
+            return decode_vectors(body, _texts_of(request))
+        return decode_answer(body, self.decoder(request))
+
+
+def _texts_of(request: Request) -> int | None:
+    """How many texts are to be embedded; None where nothing is, and the model is only loaded."""
+    if request.operation is not Operation.EMBEDDING or request.load_action is not None:
+        return None
+    content = request.content()
+    return len(content.inputs) if isinstance(content, Embedding) else None
 
 
 def _call_id_prefix() -> str:

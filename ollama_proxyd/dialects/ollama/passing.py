@@ -1,13 +1,17 @@
 """What clients of Ollama's API read of an answer, as strictly as the strictest of them."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import msgspec
 
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.arguments import object_of
+from ollama_proxyd.dialects.framing.jsonbody import readable
+from ollama_proxyd.dialects.framing.lenient import is_utf8
 from ollama_proxyd.dialects.framing.parts import said_in
 from ollama_proxyd.dialects.framing.passing import Count, Form, Passed
+from ollama_proxyd.dialects.framing.vectors import is_vector
 from ollama_proxyd.dialects.ollama.answer import LOADS
 
 
@@ -107,9 +111,40 @@ class _WholeGenerated(_Generated, kw_only=True):
 class _Vectors(Passed):
     embeddings: list[msgspec.Raw]
 
+    @property
+    def vectors(self) -> list[msgspec.Raw]:
+        """One for each text."""
+        return self.embeddings
+
 
 class _Vector(Passed):
-    embedding: list[msgspec.Raw]
+    embedding: msgspec.Raw
+
+    @property
+    def vectors(self) -> list[msgspec.Raw]:
+        """The only one."""
+        return [self.embedding]
+
+
+class PassedVectors(Form):
+    """A vector for each of so many texts; others are read, and written anew."""
+
+    def __init__(self, endpoint: str, texts: int) -> None:
+        kind: type[_Vectors | _Vector] = _Vectors if endpoint == "embed" else _Vector
+        super().__init__(kind, kind.__struct_fields__)
+        self._vectors: msgspec.json.Decoder[_Vectors | _Vector] = msgspec.json.Decoder(kind)
+        self._texts = texts
+
+    def is_strict(self, payload: bytes) -> bool:
+        """Whether every client reads the vectors."""
+        found = readable(self._vectors, payload)
+        if found is None or len(found.vectors) != self._texts:
+            return False
+        return is_utf8(payload) and all(map(is_vector, found.vectors))
+
+    def mended(self, payload: bytes, known: Mapping[str, Json]) -> bytes | None:  # noqa: ARG002 - see Form
+        """Nothing: what is odd is read as for clients of other APIs."""
+        return None
 
 
 _AROUND = (b"", b"\n")

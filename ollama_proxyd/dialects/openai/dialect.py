@@ -19,7 +19,7 @@ from ollama_proxyd.dialects.openai.options import PLACES
 from ollama_proxyd.dialects.openai.parse import parse_chat, parse_completion, parse_embedding
 from ollama_proxyd.dialects.openai.quirks import GENERIC, Quirks
 from ollama_proxyd.dialects.openai.render import render
-from ollama_proxyd.dialects.openai.vectors import decode_embeddings
+from ollama_proxyd.dialects.openai.vectors import PassedVectors, asked_in, decode_embeddings
 
 _DATA = b"data:"
 _JSON = (b"{", b"[")
@@ -102,7 +102,7 @@ class OpenAI(Dialect):
     def form(self, request: Request) -> Form:
         """Streams and whole answers differ."""
         if request.operation is Operation.EMBEDDING:
-            return passing.VECTORS
+            return PassedVectors(request)
         chat, text = (passing.CHUNKS, passing.TEXTS) if request.stream else (passing.CHAT, passing.TEXT)
         return chat if request.operation is Operation.CHAT else text
 
@@ -122,8 +122,8 @@ class OpenAI(Dialect):
 
     def decode_answer(self, request: Request, body: bytes) -> list[Event]:
         """The events of a whole answer."""
-        if request.operation is Operation.EMBEDDING and isinstance(content := request.content(), Embedding):
-            return decode_embeddings(body, content)
+        if request.operation is Operation.EMBEDDING and isinstance(asked := asked_in(request), Embedding):
+            return decode_embeddings(body, asked)
         return decode_answer(body, _top_logprobs(request))
 
 

@@ -10,7 +10,7 @@ from ollama_proxyd.core.requests import Embedding, Json, Request
 from ollama_proxyd.dialects.framing import sse
 from ollama_proxyd.dialects.framing.gathering import joined
 from ollama_proxyd.dialects.framing.jsonbody import energy_in, in_one_step, object_in, present
-from ollama_proxyd.dialects.openai.vectors import pack
+from ollama_proxyd.dialects.openai.vectors import asked_in, pack
 
 FINGERPRINT = "fp_ollama_proxyd"
 DONE = b"data: [DONE]\n\n"
@@ -243,8 +243,8 @@ class EmbeddingEncoder:
         return msgspec.json.encode(self._answer(vectors, finished))
 
     def _answer(self, vectors: tuple[tuple[float, ...], ...], finished: Finished) -> dict[str, Json]:
-        content = self._request.content()
-        packed = isinstance(content, Embedding) and content.base64
+        asked = asked_in(self._request)
+        packed = isinstance(asked, Embedding) and asked.base64
         tokens = finished.usage.prompt_tokens or 0
         energy = energy_in(finished) if self._request.hints.include_energy else {}
         return {

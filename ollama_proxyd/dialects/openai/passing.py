@@ -175,8 +175,17 @@ class _Text(_Answer, kw_only=True):
     choices: list[_TextChoice]
 
 
-class _Vectors(Passed):
-    data: list[msgspec.Raw]
+class Vector(Passed):
+    """One vector of an answer."""
+
+    embedding: msgspec.Raw
+    index: int
+
+
+class Vectors(_Answer, kw_only=True):
+    """The answer to an embedding request."""
+
+    data: list[Vector]
 
 
 _AROUND = (b"data: ", b"\n\n")
@@ -185,4 +194,3 @@ CHUNKS = Form(_Chunk, _SPEAKS, _AROUND)
 TEXTS = Form(_Text, _SPEAKS, _AROUND)
 CHAT = Form(_Chat, ("choices",))
 TEXT = Form(_Text, ("choices",))
-VECTORS = Form(_Vectors, ("data",))

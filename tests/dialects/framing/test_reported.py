@@ -7,7 +7,7 @@ import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta
-from ollama_proxyd.core.requests import Hints, Operation
+from ollama_proxyd.core.requests import Hints
 from ollama_proxyd.dialects.base import BlockDecoder
 from ollama_proxyd.dialects.ollama.decode import LineDecoder
 from ollama_proxyd.dialects.ollama.decode import decode_answer as decode_ollama
@@ -87,7 +87,7 @@ def test_the_words_of_a_report_are_those_of_the_failure(report: Any) -> None:
     assert WORDS in fails(ChunkDecoder(), event(chunk()), event(report), b"data: [DONE]\n\n").message
     said = line({"message": {"role": "assistant", "content": "a"}, "done": False})
     assert WORDS in fails(LineDecoder(), said, line(report)).message
-    for decode in (decode_answer, lambda body: decode_ollama(body, Operation.CHAT)):
+    for decode in (decode_answer, decode_ollama):
         with pytest.raises(ProxyError, match=WORDS):
             decode(text)
     ending = peek_answer(text)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, ToolCallDelta
-from ollama_proxyd.core.requests import Hints, Operation, Request
+from ollama_proxyd.core.requests import Hints, Request
 from ollama_proxyd.dialects.framing.gathering import ToolCalls
 from ollama_proxyd.dialects.framing.limits import MOST_ARGUMENTS_CHARACTERS, MOST_CALLS
-from ollama_proxyd.dialects.ollama.decode import LineDecoder, decode_answer, peek_answer, peek_usage
+from ollama_proxyd.dialects.ollama.decode import LineDecoder, decode_answer, decode_vectors, peek_answer, peek_usage
 from ollama_proxyd.dialects.ollama.encode import LineEncoder
 from ollama_proxyd.dialects.ollama.models import parse_show
 from ollama_proxyd.dialects.ollama.parse import parse_chat, parse_embed, parse_embeddings, parse_generate
@@ -121,17 +121,18 @@ def test_any_stream_is_read_and_encoded_or_fails_as_an_answer(lines: list[bytes]
     ChatEncoder(openai_chat(), 1, "id").whole(events)
 
 
-@given(nearly_bytes(LINE) | nearly_bytes(VECTORS), st.sampled_from(Operation))
-def test_any_whole_answer_is_read_or_fails_as_one(body: bytes, operation: Operation) -> None:
-    with suppress(ProxyError):
-        decode_answer(body, operation)
+@given(nearly_bytes(LINE) | nearly_bytes(VECTORS))
+def test_any_whole_answer_is_read_or_fails_as_one(body: bytes) -> None:
+    for decode in (decode_answer, decode_vectors):
+        with suppress(ProxyError):
+            decode(body)
 
 
 @given(nearly_bytes(LINE))
 def test_any_answer_that_was_read_can_be_told_to_an_ollama_client(body: bytes) -> None:
     request = parse_chat(b'{"model":"x","messages":[{"role":"user","content":"x"}]}', Hints())
     with suppress(ProxyError):
-        LineEncoder(request, lambda: "now", lambda: 5).whole(decode_answer(body, Operation.CHAT))
+        LineEncoder(request, lambda: "now", lambda: 5).whole(decode_answer(body))
 
 
 @pytest.mark.parametrize("parse", [call[0] for call in CALLS])

@@ -17,10 +17,9 @@ from ollama_proxyd.core.events import (
     ToolCallDelta,
     Usage,
 )
-from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.dialects.framing import ndjson
 from ollama_proxyd.dialects.framing.splitter import FrameSplitter
-from ollama_proxyd.dialects.ollama.decode import LineDecoder, decode_answer, peek_answer, peek_usage
+from ollama_proxyd.dialects.ollama.decode import LineDecoder, decode_answer, decode_vectors, peek_answer, peek_usage
 
 THINKS = b'{"model":"m","message":{"role":"assistant","content":"","thinking":"hm"},"done":false}\n'
 SAYS = b'{"model":"m","message":{"role":"assistant","content":"hi \xe2\x98\xba"},"done":false}\n'
@@ -150,7 +149,7 @@ def test_the_events_are_the_same_wherever_the_transport_cut(cuts: list[int]) -> 
 
 def test_a_whole_answer_may_be_written_over_several_lines() -> None:
     body = b'{\n "response": "hi",\n "done": true,\n "eval_count": 2\n}'
-    assert decode_answer(body, Operation.COMPLETION) == [
+    assert decode_answer(body) == [
         Delta(text="hi"),
         Finished(usage=Usage(completion_tokens=2)),
     ]
@@ -158,12 +157,12 @@ def test_a_whole_answer_may_be_written_over_several_lines() -> None:
 
 def test_a_whole_answer_that_is_not_done_is_a_failure() -> None:
     with pytest.raises(ProxyError, match="before it was complete"):
-        decode_answer(b'{"response":"hi"}', Operation.COMPLETION)
+        decode_answer(b'{"response":"hi"}')
 
 
 def test_vectors_come_in_the_order_of_the_texts() -> None:
     body = b'{"model":"m","embeddings":[[1,0.5],[2,-1e-3]],"total_duration":2000000000,"prompt_eval_count":4}'
-    assert decode_answer(body, Operation.EMBEDDING) == [
+    assert decode_vectors(body) == [
         Embedded(((1.0, 0.5), (2.0, -0.001))),
         Finished(usage=Usage(prompt_tokens=4), timings=Timings(total_s=2.0)),
     ]
@@ -172,7 +171,7 @@ def test_vectors_come_in_the_order_of_the_texts() -> None:
 @pytest.mark.parametrize("body", [b"{}", b'{"error":"x"}', b"[[1]]", b'{"embeddings":[["a"]]}'])
 def test_an_answer_without_vectors_is_a_failure(body: bytes) -> None:
     with pytest.raises(ProxyError) as caught:
-        decode_answer(body, Operation.EMBEDDING)
+        decode_vectors(body)
     assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
 
 
@@ -232,5 +231,5 @@ def test_a_word_in_the_text_is_no_tool_call() -> None:
 def test_a_stream_in_the_place_of_a_whole_answer_is_read_however_its_lines_end(between: bytes) -> None:
     words = (b'{"message":{"content":"Hel"},"done":false}', b'{\n"message":{"content":"lo"}\n}')
     body = between.join((*words, b'{"done":true}'))
-    events = decode_answer(b"[" + body + b"]" if between == b"," else body, Operation.CHAT)
+    events = decode_answer(b"[" + body + b"]" if between == b"," else body)
     assert "".join(each.text for each in events if isinstance(each, Delta)) == "Hello"

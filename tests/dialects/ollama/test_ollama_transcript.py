@@ -14,7 +14,7 @@ from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Hints, Operation, Request
 from ollama_proxyd.dialects.framing import ndjson
 from ollama_proxyd.dialects.framing.splitter import FrameSplitter
-from ollama_proxyd.dialects.ollama.decode import LineDecoder, decode_answer, peek_answer, peek_usage
+from ollama_proxyd.dialects.ollama.decode import LineDecoder, peek_answer, peek_usage
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.ollama.encode import LineEncoder
 from ollama_proxyd.dialects.ollama.errors import not_found, render_error
@@ -69,7 +69,7 @@ REFUSALS = [name for name in native(400, 404, 500) if name not in NOT_FOUND | EN
 
 def decoded(request: Request, body: str) -> list[Event]:
     if not request.stream:
-        return decode_answer(body.encode(), request.operation)
+        return Ollama().decode_answer(request, body.encode())
     splitter, decoder = FrameSplitter(ndjson.ENDS), LineDecoder()
     text = body.encode()
     events = [event for at in range(0, len(text), 97) for event in decoder.feed(splitter.feed(text[at : at + 97]))]

@@ -333,7 +333,9 @@ def test_a_vector_of_unit_length_keeps_every_digit_and_one_of_zeros_stays() -> N
         (b'{"error":"boom"}', "boom"),
         (vectors((0, "!!"), (1, [1.0])), "not base64"),
         (vectors((0, "AAA="), (1, [1.0])), "not base64"),
-        (vectors((0, [[1.0]]), (1, [1.0])), "1 vectors for 2 inputs"),
+        (vectors((0, [[1.0], [2.0]]), (1, [1.0])), "no list of numbers"),
+        (vectors((0, [1.0, None]), (1, [1.0])), "no list of numbers"),
+        (vectors((0, []), (1, [1.0])), "no list of numbers"),
         (b"[1]", "not in OpenAI's form"),
     ],
 )

@@ -22,6 +22,7 @@ from ollama_proxyd.dialects.ollama.parse import parse_embed as ollama_embed
 from ollama_proxyd.dialects.openai.errors import render_error as openai_error
 from ollama_proxyd.dialects.openai.parse import parse_chat as openai_chat
 from ollama_proxyd.dialects.openai.parse import parse_embedding as openai_embeddings
+from ollama_proxyd.dialects.openai.vectors import pack
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.plumbing.http import Timeouts
 from ollama_proxyd.services.ports import Backend
@@ -523,7 +524,7 @@ async def test_a_stream_of_http_1_0_passes() -> None:
 
 async def test_ollama_answers_an_openai_clients_embeddings_itself() -> None:
     body = b'{"model":"tiny","input":"a",  "encoding_format":"base64"}'
-    said = b'{"object":"list", "data":[{"embedding":"AACAPw=="}],"model":"tiny","usage":{"prompt_tokens":4}}'
+    said = b'{"object":"list", "data":[{"index":0,"embedding":"AACAPw=="}],"model":"tiny","usage":{"prompt_tokens":4}}'
     routes = {"POST /v1/embeddings": Says(said, headers={"Content-Type": "application/json"})}
     async with serving(FakeEngine(routes)) as engine, backend_at(engine.url, Api.OLLAMA) as backend:
         events = await events_of(backend, openai_embeddings(body, Hints()))
@@ -531,6 +532,56 @@ async def test_ollama_answers_an_openai_clients_embeddings_itself() -> None:
     assert frames(events) == said
     assert isinstance(events[-1], Finished)
     assert events[-1].usage.prompt_tokens == 4
+
+
+ONE, TWO = [0.6, 0.8], [1.0, 0.0]
+OF_TWO = b'{"model":"tiny","input":["a","b"]}'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [{"embedding": ONE}, {"embedding": TWO}],
+        [{"embedding": TWO, "index": 1}, {"embedding": ONE, "index": None}],
+        [None, {"embedding": ONE, "index": 0}, {"embedding": TWO, "index": "1"}],
+        [{"embedding": ["0.6", "0.8"], "index": 0}, {"embedding": [TWO], "index": 1}],
+        [{"embedding": pack(TWO), "index": 1}, {"embedding": ONE, "index": 0}],
+    ],
+)
+async def test_odd_vectors_are_written_anew_as_every_client_reads_them(data: object) -> None:
+    events = await answer(
+        Api.OPENAI, {"POST /v1/embeddings": Says({"data": data})}, openai_embeddings(OF_TWO, Hints()), "vllm"
+    )
+    assert Embedded((tuple(ONE), tuple(TWO))) in events
+
+
+@pytest.mark.parametrize(
+    ("api", "said"),
+    [
+        (Api.OPENAI, {"data": [{"embedding": ONE, "index": 0}]}),
+        (Api.OPENAI, {"data": [{"embedding": ONE, "index": 0}, {"embedding": [], "index": 1}]}),
+        (Api.OPENAI, {"data": [{"embedding": ONE, "index": 0}, {"embedding": [None, 1.0], "index": 1}]}),
+        (Api.OLLAMA, {"embeddings": [ONE]}),
+        (Api.OLLAMA, {"embeddings": [ONE, TWO, ONE]}),
+        (Api.OLLAMA, {"embeddings": [ONE, []]}),
+        (Api.OLLAMA, {"embeddings": [ONE, [None]]}),
+        (Api.OLLAMA, {"embeddings": ONE}),
+    ],
+)
+async def test_vectors_that_are_none_or_too_few_are_the_backends_failure(api: Api, said: object) -> None:
+    route = "POST /v1/embeddings" if api is Api.OPENAI else "POST /api/embed"
+    request = openai_embeddings(OF_TWO, Hints()) if api is Api.OPENAI else ollama_embed(OF_TWO, Hints())
+    with pytest.raises(ProxyError) as caught:
+        await answer(api, {route: Says(said)}, request)
+    assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
+
+
+@pytest.mark.parametrize(("given", "vectors"), [("[1,2]", 1), ("[[1,2],[3]]", 2), ('"a"', 1)])
+async def test_vectors_of_tokens_are_counted_and_pass(given: str, vectors: int) -> None:
+    said = {"data": [{"embedding": ONE, "index": at} for at in range(vectors)], "model": "tiny"}
+    request = openai_embeddings(f'{{"model":"tiny","input":{given}}}'.encode(), Hints())
+    events = await answer(Api.OPENAI, {"POST /v1/embeddings": Says(said)}, request, "vllm")
+    assert json.loads(frames(events)) == said
 
 
 async def test_what_ollamas_own_openai_routes_would_lose_is_translated() -> None:
