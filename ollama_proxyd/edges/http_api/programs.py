@@ -39,14 +39,21 @@ class Programs:
             return NOBODY
         asker = self._askers.get(transport)
         if asker is None:
-            asker = self._askers[transport] = Asker(of_user_agent(request.headers.get(hdrs.USER_AGENT, "")))
-            if len(self._searches) < MOST_SEARCHES:
+            known = self._at_once(transport)
+            asker = Asker(known or of_user_agent(request.headers.get(hdrs.USER_AGENT, "")))
+            self._askers[transport] = asker
+            if known is None and len(self._searches) < MOST_SEARCHES:
                 search = asyncio.create_task(self._find(asker, transport), name="program of a connection")
                 self._searches[transport] = search
                 search.add_done_callback(lambda _: self._searches.pop(transport, None))
         if (under_way := self._searches.get(transport)) is not None:
             await asyncio.wait({under_way}, timeout=PATIENCE_S)
         return asker
+
+    def _at_once(self, transport: Any) -> Program | None:
+        """The program of a connection where that is known without a search."""
+        owner = self._peers.owner(transport) if is_from_here(transport) else None
+        return None if owner is None else self._search.at_once(owner)
 
     async def _find(self, asker: Asker, transport: Any) -> None:
         """Have the finding take the place of what the program calls itself."""

@@ -1,6 +1,7 @@
 """Which program of this machine is at the other end of a connection, found beside the loop."""
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,8 +33,16 @@ class ProgramSearch:
         self._root = groups if (groups / "cgroup.procs").exists() else groups / "unified"
         self._groups: dict[int, Path | None] = {0: None}
         """None for those that were not found; the kernel gives no number twice, so they are not looked for again."""
+        self._named: dict[int, Program] = {}
+        """What control groups by themselves say."""
         self._last_pid = ""
+        self._holders: dict[str, str] = {}
+        """The processes of sockets that were seen beside the one looked for: connections come in numbers."""
         self._searcher = ThreadPoolExecutor(1, "programs")
+
+    def at_once(self, owner: Owner) -> Program | None:
+        """The program that holds a socket, where that is known without a search."""
+        return self._named.get(owner.cgroup_id)
 
     async def find(self, holder: Owner | int) -> Program:
         """The program that holds a socket, or of a process."""
@@ -54,7 +63,11 @@ class ProgramSearch:
         group = self._group(owner.cgroup_id)
         if group is None:
             return UNKNOWN
-        return of_cgroup(str(group)) or self._of_holder(group, f"socket:[{owner.inode}]")
+        if (program := of_cgroup(str(group))) is None:
+            return self._of_holder(group, f"socket:[{owner.inode}]")
+        if len(self._named) < MOST_GROUPS:
+            self._named[owner.cgroup_id] = program
+        return program
 
     def _group(self, cgroup_id: int) -> Path | None:
         """The folder of a control group: its number is that of its inode."""
@@ -67,25 +80,37 @@ class ProgramSearch:
 
     def _of_holder(self, group: Path, link: str) -> Program:
         """The process of a group that has a socket open."""
-        try:
-            pids = (group / "cgroup.procs").read_text(encoding="ascii").split()
-        except OSError:
+        having = (pid for pid in self._likeliest(group) if self._has(pid, link))
+        pid = self._holders.pop(link, None) or next(having, None)
+        if pid is None:
             return UNKNOWN
-        for pid in self._likeliest(pids):
-            process = self._proc / pid
-            try:
-                if any(str(each.readlink()) == link for each in islice((process / "fd").iterdir(), MOST_FILES)):
-                    self._last_pid = pid
-                    return self._of_command(process)
-            except OSError:
-                continue
-        return UNKNOWN
+        self._last_pid = pid
+        return self._of_command(self._proc / pid)
 
-    def _likeliest(self, pids: list[str]) -> Iterator[str]:
-        """Whose connection was the last one, which often has more, then those that have begun of late."""
-        if self._last_pid in pids:
+    def _likeliest(self, group: Path) -> Iterator[str]:
+        """Whose connection was the last one, which often has more, then those of the group that have begun of late."""
+        if self._last_pid:
             yield self._last_pid
-        yield from reversed(pids[-MOST_PROCESSES:])
+        with suppress(OSError):
+            yield from reversed((group / "cgroup.procs").read_text(encoding="ascii").split()[-MOST_PROCESSES:])
+
+    def _has(self, pid: str, link: str) -> bool:
+        """Whether a process has a socket open; the last ones, which mostly have the highest numbers, come first."""
+        folder = f"{self._proc}/{pid}/fd"
+        try:
+            files = sorted(map(int, os.listdir(folder)), reverse=True)  # noqa: PTH208 - paths take most of the time
+        except OSError:
+            return False
+        if len(self._holders) > MOST_FILES:
+            self._holders.clear()
+        for each in files[:MOST_FILES]:
+            with suppress(OSError):
+                found = os.readlink(f"{folder}/{each}")  # noqa: PTH115 - as above
+                if found == link:
+                    return True
+                if found.startswith("socket:"):
+                    self._holders[found] = pid
+        return False
 
     @staticmethod
     def _of_command(process: Path) -> Program:

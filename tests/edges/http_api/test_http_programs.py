@@ -80,6 +80,29 @@ def test_the_kernel_tells_the_group_of_a_socket() -> None:
     assert owner.cgroup_id
 
 
+def test_a_group_that_names_its_program_takes_no_search_the_next_time(tmp_path: Path) -> None:
+    programs = laptop(tmp_path)
+    owner = Owner(1000, 5, group_id(tmp_path, APP))
+    assert programs.at_once(owner) is None
+    programs.of_socket(owner)
+    assert programs.at_once(owner._replace(inode=6)) == Program("org.example.App", KnownBy.FLATPAK)
+
+
+def test_connections_that_come_together_are_found_in_one_look_at_the_files_of_their_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = laptop(tmp_path)
+    for number in range(4, 260):
+        (tmp_path / "proc" / "42" / "fd" / str(number)).symlink_to(f"socket:[{number * 10}]")
+    looked_at: list[str] = []
+    look = os.readlink
+    monkeypatch.setattr(os, "readlink", lambda path: looked_at.append(path) or look(path))  # type: ignore[func-returns-value]
+    for number in range(4, 260):
+        owner = Owner(1000, number * 10, group_id(tmp_path, TERMINAL))
+        assert programs.of_socket(owner) == Program("agent42.py", KnownBy.EXECUTABLE)
+    assert len(looked_at) < 2 * 256
+
+
 async def asker_of(site: Site, **headers: str) -> Program:
     ends: list[AttemptEnded] = []
     stop = site.services.fleet.attempts.listen(ends.append)
