@@ -3,7 +3,7 @@
 import errno
 import logging
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -12,7 +12,8 @@ from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.frontend_settings import FrontendSettings
 from ollama_proxyd.edges.host.socket_file import SocketFile, socket_path
-from ollama_proxyd.edges.http_api.server import BACKLOG, HttpServer
+from ollama_proxyd.edges.http_api.listening import bound
+from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.plumbing.port_owner import port_owner
 from ollama_proxyd.edges.plumbing.way import is_loopback
 
@@ -107,7 +108,7 @@ def _open(name: str, place: Place, host: str) -> Opened:
         return Opened([file.socket], file)
     opened = Opened()
     try:
-        opened.sockets = _bound(socket.getaddrinfo(host, place, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
+        opened.sockets = bound(socket.getaddrinfo(host, place, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
         if is_loopback(host) and all(each.family != socket.AF_INET6 for each in opened.sockets):
             opened.sockets += _also_on_ipv6(place)
     except OSError as error:
@@ -121,24 +122,10 @@ def _open(name: str, place: Place, host: str) -> Opened:
     return opened
 
 
-def _bound(addresses: Iterable[tuple[int, int, int, str, tuple[object, ...]]]) -> list[socket.socket]:
-    """A listening socket for each address; raises OSError, and then none is open."""
-    made: list[socket.socket] = []
-    try:
-        for family, *_, address in addresses:
-            made.append(socket.create_server(address[:2], family=family, backlog=BACKLOG))
-            made[-1].setblocking(False)
-    except OSError:
-        for each in made:
-            each.close()
-        raise
-    return made
-
-
 def _also_on_ipv6(port: int) -> list[socket.socket]:
     """The other loopback, which `localhost` is first for many clients; not every machine has it."""
     try:
-        return _bound([(socket.AF_INET6, 0, 0, "", ("::1", port))])
+        return bound([(socket.AF_INET6, 0, 0, "", ("::1", port))])
     except OSError as error:
         log.debug("not listening on [::1]:%d: %s", port, error.strerror or error)
         return []

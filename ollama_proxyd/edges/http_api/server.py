@@ -1,5 +1,6 @@
 """The HTTP server: its routes, and its life from the first listening to the last answer."""
 
+import asyncio
 import errno
 import logging
 import socket
@@ -45,6 +46,7 @@ from ollama_proxyd.edges.http_api.context import ADMIN, ENDPOINT, HOUSE, LARGE_B
 from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
 from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.frontends import ENTRANCES, KEPT, SERVED, Entrances, no_responses
+from ollama_proxyd.edges.http_api.listening import Site, bound
 from ollama_proxyd.edges.http_api.middleware import complete, front
 from ollama_proxyd.edges.http_api.programs import PROGRAMS, Programs
 from ollama_proxyd.edges.http_api.protocol import MOST_HEADER_BYTES, Runner, protocol_log
@@ -65,7 +67,6 @@ _DOORS = (openai, passed, modeld, responses, ollama, management, anthropic)
 _STATE = (efficiency, energy, status, machine, requests, explain, porpulsion, quant_advice, features)
 _OWN = (admin, admin_work, house, websocket, *_STATE, engines, engine_log, pages, renderer, api_page)
 _AT_FRONTENDS = tuple(each for each in _DOORS if each is not management)
-BACKLOG = 1024
 LAST_WORDS_S = 1.0
 """How long broken-off answers get to tell their clients."""
 LINGER_S = 2.0
@@ -134,8 +135,8 @@ class HttpServer:
         self._app[ENDPOINT] = lambda: self.url
         self._given: tuple[socket.socket, ...] = ()
         self._is_activated = False
-        self._sites: list[web.BaseSite] = []
-        self._frontend_sites: dict[int | str, list[web.BaseSite]] = {}
+        self._sites: list[Site] = []
+        self._frontend_sites: dict[int | str, list[Site]] = {}
 
     @property
     def app(self) -> web.Application:
@@ -211,12 +212,13 @@ class HttpServer:
             await self._runner.setup()
 
     async def _listen(self) -> None:
-        site = web.TCPSite(self._runner, self._settings.host, self._settings.port, backlog=BACKLOG)
+        host, port = self._settings.host, self._settings.port
+        find = asyncio.get_running_loop().getaddrinfo
         try:
-            await site.start()
+            sockets = bound(await find(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
         except OSError as error:
             raise _cannot_listen(self._settings, error) from error
-        self._sites.append(site)
+        await self._accept(sockets, self._sites)
         if self._settings.host in LOOPBACK_NAMES:
             await self._listen_on_ipv6()
 
@@ -224,15 +226,18 @@ class HttpServer:
         """Listen on the other loopback too, since `localhost` is ::1 first for many clients (ollama-js#102)."""
         if any(isinstance(each, tuple) and each[0] == "::1" for each in self._runner.addresses):
             return
-        site = web.TCPSite(self._runner, "::1", self.port, backlog=BACKLOG)
         try:
-            await site.start()
+            sockets = bound([(socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("::1", self.port))])
         except OSError as error:
             level = logging.WARNING if error.errno == errno.EADDRINUSE else logging.DEBUG
             log.log(level, "not listening on [::1]:%d: %s", self.port, error.strerror or error)
-            await site.stop()
         else:
-            self._sites.append(site)
+            await self._accept(sockets, self._sites)
+
+    async def _accept(self, sockets: Sequence[socket.socket], sites: list[Site]) -> None:
+        for each in sockets:
+            sites.append(Site(self._runner, each))
+            await sites[-1].start()
 
     async def pause(self) -> None:
         """Stop accepting; connections wait in the given sockets."""
@@ -242,10 +247,7 @@ class HttpServer:
 
     async def go_on(self) -> None:
         """Accept on the given sockets again."""
-        for each in self._given:
-            site = web.SockSite(self._runner, each.dup(), backlog=BACKLOG)
-            await site.start()
-            self._sites.append(site)
+        await self._accept([each.dup() for each in self._given], self._sites)
 
     def reconfigure(self, settings: ServerSettings, frontends: Sequence[FrontendSettings] = ()) -> None:
         """Apply what may change while listening: names, origins, tokens, the limits of bodies, and the front ends."""
@@ -258,11 +260,7 @@ class HttpServer:
     async def accept(self, place: int | str, sockets: Sequence[socket.socket]) -> None:
         """Accept requests to a front end there."""
         await self._set_up()
-        sites = self._frontend_sites.setdefault(place, [])
-        for each in sockets:
-            site = web.SockSite(self._runner, each, backlog=BACKLOG)
-            await site.start()
-            sites.append(site)
+        await self._accept(sockets, self._frontend_sites.setdefault(place, []))
 
     async def leave(self, place: int | str) -> None:
         """Accept no more there."""

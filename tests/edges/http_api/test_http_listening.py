@@ -4,10 +4,12 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import uvloop
 
 from ollama_proxyd.app.watchdog import is_served
 from ollama_proxyd.edges.http_api.server import HttpServer
@@ -88,6 +90,27 @@ async def test_what_comes_while_nobody_accepts_is_served_afterwards(server: Http
         assert (await reader.read()).startswith(b"HTTP/1.1 200")
     assert server.requests == 1
     writer.close()
+
+
+def test_all_connections_that_wait_are_taken_in_few_turns_of_the_loop() -> None:
+    """One was taken in each turn, and beside 200 busy clients a turn lasts a quarter of a second."""
+    turns, newcomers = 8, 64
+
+    async def taken() -> int:
+        server = HttpServer(await services_of(FakeBackend("npu")), ServerSettings(port=0))
+        await server.start()
+        with ExitStack() as open_ones:
+            for _ in range(newcomers):
+                open_ones.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            runner = server._runner
+            assert runner.server is not None
+            found = len(runner.server.connections)
+        await server.stop()
+        return found
+
+    assert uvloop.run(taken()) == newcomers
 
 
 async def test_a_server_that_serves_is_told_from_one_that_does_not(server: HttpServer, held: socket.socket) -> None:
