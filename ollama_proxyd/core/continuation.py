@@ -70,9 +70,13 @@ class Transcript:
         """An event goes to the client."""
         if not isinstance(event, Delta):
             return
-        if (frame := event.frame) is None:
+        if event.frame is None:
             self._note(event)
-            return
+        else:
+            self.add_frame(event.frame)
+
+    def add_frame(self, frame: bytes) -> None:
+        """A frame of an engine's own goes to the client."""
         self._passed = True
         self._frames.append(frame)
         self._unread += len(frame)

@@ -159,5 +159,5 @@ class Flow:
 
 Event: TypeAlias = Accepted | Delta | Embedded | Finished | Flow | Resumed
 Read: TypeAlias = Callable[[bytes], Sequence[Event]]
-Tell: TypeAlias = Callable[[Event], bool]
-"""Takes an event; says whether it takes another one at once."""
+Tell: TypeAlias = Callable[[Event | bytes], bool]
+"""Takes an event, or the bytes of a delta that is a frame alone; says whether it takes another one at once."""

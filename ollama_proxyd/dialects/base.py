@@ -75,6 +75,9 @@ class StreamReader(Protocol):
     def closing(self) -> bytes:
         """What the engine left out at the end of its answer."""
 
+    def passes(self, block: bytes) -> bool:
+        """Whether a block goes to the client as it is, which most do; it then needs no feeding."""
+
     def feed(self, block: bytes) -> Sequence[Event]:
         """The events of a block of frames."""
 
@@ -117,6 +120,10 @@ class BlockDecoder(ABC):
     def closing(self) -> bytes:
         """Nothing: what is decoded is written anew."""
         return b""
+
+    def passes(self, block: bytes) -> bool:  # noqa: ARG002 - see StreamReader
+        """Never."""
+        return False
 
     def feed(self, block: bytes, most: int | None = None) -> list[Event]:
         """The events of a block; a failure among them is raised once what came before it was returned.

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import cast
 
 from ollama_proxyd.core.attempts import most_useful
 from ollama_proxyd.core.continuation import (
@@ -146,11 +147,14 @@ class Delivery:
 
     def _heard(self, flow: Flow) -> Flow:
         """What flows, until the answer is about to move."""
-        note = self._transcript.add
+        note, note_frame = self._transcript.add, self._transcript.add_frame
 
         def pour(tell: Tell) -> Awaitable[None]:
-            def hear(event: Event) -> bool:
-                note(event)
+            def hear(event: Event | bytes) -> bool:
+                if type(event) is bytes:
+                    note_frame(event)
+                else:
+                    note(cast("Event", event))
                 return tell(event) and not self.is_to_move
 
             return flow.pour(hear)

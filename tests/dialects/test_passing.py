@@ -64,8 +64,13 @@ def test_a_frame_of_several_lines_is_looked_at_since_clients_read_each_line(path
     form, _ = request(path, stream=True)
     frame = next(json.dumps(answer).encode() for each, stream, answer in ANSWERS if (each, stream) == (path, True))
     start, blank = (b"data: ", b"\n\n") if path.startswith("/v1") else (b"", b"\n")
-    assert form.is_plain(start + frame + blank)
-    assert not form.is_plain(before + frame + blank)
+    plain = start + frame + blank
+    assert form.plain_frames(plain) == 1
+    assert form.plain_frames(plain * 3) == 3
+    assert not form.plain_frames(before + plain)
+    assert not form.plain_frames(plain + before + plain)
+    assert not form.plain_frames(plain + start + frame)
+    assert not form.plain_frames(plain + start + b"{}" + blank)
 
 
 @EACH

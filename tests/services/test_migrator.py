@@ -91,7 +91,8 @@ async def test_an_answer_that_flows_moves_at_its_next_piece() -> None:
             else:
                 take(event)
 
-    def take(event: Routed | Event) -> bool:
+    def take(event: Routed | Event | bytes) -> bool:
+        assert not isinstance(event, bytes)
         heard.append(event)
         return True
 

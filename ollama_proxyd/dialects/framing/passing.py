@@ -45,19 +45,23 @@ class Form:
         self._decoder = msgspec.json.Decoder(kind)
         self._speaks = speaks
         self._start, self._end = around
+        self._start_bytes = len(self._start)
 
-    def is_plain(self, block: bytes) -> bool:
-        """Whether a block is one frame in its commonest form, with one object that every client reads."""
-        if not (block.startswith(self._start) and block.endswith(self._end)):
-            return False
-        end = len(block) - len(self._end)
-        if block.find(b"\n", len(self._start), end) >= 0 or block.find(b"\r", 0, end) >= 0:
-            return False
+    def plain_frames(self, block: bytes) -> int:
+        """How many frames a block is, each in the commonest form with one object that every client reads, 0 else."""
+        # `in` takes five times as long as `find`, since it tries a number first
+        if not self._end or not block.endswith(self._end) or block.find(b"\r") >= 0:
+            return 0
+        frames = block.split(self._end)
         try:
-            self._decoder.decode(block[len(self._start) :])
+            for at in range(len(frames) - 1):
+                frame = frames[at]
+                if not frame.startswith(self._start) or frame.find(b"\n", self._start_bytes) >= 0:
+                    return 0
+                self._decoder.decode(frame[self._start_bytes :])
         except UNREADABLE:
-            return False
-        return block.isascii() or is_utf8(block)
+            return 0
+        return len(frames) - 1 if block.isascii() or is_utf8(block) else 0
 
     def is_strict(self, payload: bytes) -> bool:
         """Whether every client reads the object that a payload is."""

@@ -30,7 +30,7 @@ class PassedCalls:
 
     def concern(self, block: bytes) -> bool:
         """Whether a block may have to be written anew."""
-        return _MARK in block or (bool(self._choices) and any(calls.held for calls in self._choices.values()))
+        return block.find(_MARK) >= 0 or (bool(self._choices) and any(calls.held for calls in self._choices.values()))
 
     def mended(self, payload: bytes) -> bytes:
         """The frame as clients need it; the same object where it is so already."""

@@ -60,13 +60,25 @@ class PassThrough:
         self.ended = False
         self.skipped_frames = 0
 
+    def passes(self, block: bytes) -> bool:
+        """Whether a block is of frames that mean something, and of none that are looked at."""
+        if not self._begun or self._name is not None or self.ended or self._failure is not None:
+            return False
+        if self._calls.concern(block) or block.find(self._end_mark) >= 0:
+            return False
+        frames = self._form.plain_frames(block)
+        if frames:
+            self._blocks.append(block)
+            self._frames += frames
+        return frames > 0
+
     def feed(self, block: bytes) -> tuple[Delta, ...]:
         """The block, untouched but for the model's name; a failure in it is raised by the next call."""
         if self._failure is not None:
             raise self._failure
         if self.ended or not block:
             return ()
-        if self._calls.concern(block) or self._end_mark in block or not self._form.is_plain(block):
+        if self._calls.concern(block) or self._end_mark in block or not self._form.plain_frames(block):
             block = self._examined(block)
         if block and not self._begun:
             block = self._begin(block)
@@ -102,7 +114,7 @@ class PassThrough:
         """The frames of a block as every client can read them; raises ProxyError for an error."""
         is_of_calls = self._calls.concern(block)
         for frame in self._dialect.frames(block):
-            if not is_of_calls and self._form.is_plain(frame):
+            if not is_of_calls and self._form.plain_frames(frame):
                 yield frame
             else:
                 yield from self._as_clients_read(frame)

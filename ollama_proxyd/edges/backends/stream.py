@@ -22,7 +22,10 @@ _OBJECT_END = b"}"
 class Stream:
     """The events of an answer that comes in frames."""
 
-    __slots__ = ("_dialect", "_has_ended", "_is_gathered", "_reply", "_size_bytes", "_splitter", "flow", "reader")
+    __slots__ = (
+        *("_dialect", "_has_ended", "_is_between", "_is_gathered", "_reply", "_size_bytes", "_splitter"),
+        *("flow", "reader"),
+    )
 
     def __init__(self, dialect: Dialect, request: Request, reply: Reply, reader: StreamReader) -> None:
         self._dialect = dialect
@@ -31,6 +34,8 @@ class Stream:
         self._size_bytes = 0
         self._is_gathered = not request.stream
         self._has_ended = False
+        self._is_between = False
+        """Whether the last piece ended with its frame."""
         self.reader = reader
         self.flow = Flow(self._pour)
 
@@ -53,6 +58,9 @@ class Stream:
 
         def take(chunk: bytes) -> bool:
             nonlocal failure
+            if self._is_between and passes(chunk):
+                note_progress()
+                return tell(chunk)
             goes_on = True
             try:
                 for event in self.take(chunk):
@@ -62,6 +70,7 @@ class Stream:
                 return False
             return goes_on and not self.reader.ended
 
+        passes, note_progress = self.reader.passes, self._reply.note_progress
         self._has_ended = await self._reply.pour(take)
         if failure is not None:
             raise failure
@@ -72,6 +81,7 @@ class Stream:
             self._size_bytes += len(chunk)
             check_size(self._reply.who, self._size_bytes)
         events = self.reader.feed(self._splitter.feed(chunk))
+        self._is_between = not self._is_gathered and not self._splitter.remainder()
         if events and _OBJECT_END in chunk:
             self._reply.note_progress()
         return events

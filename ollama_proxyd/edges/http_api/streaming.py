@@ -6,7 +6,7 @@ from contextlib import aclosing
 from functools import lru_cache, partial
 from typing import NamedTuple, cast
 
-from aiohttp import HttpVersion11, hdrs, web
+from aiohttp import ClientConnectionResetError, HttpVersion11, hdrs, web
 from aiohttp.http_writer import StreamWriter
 
 from ollama_proxyd.core.energy import Energy
@@ -59,10 +59,10 @@ class Stream(web.StreamResponse):
             raise TypeError("the answer has not begun")
         if writer._headers_buf:
             writer._send_headers_with_payload(piece, is_eof=False)
-        elif writer.chunked:
-            writer._write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        elif (transport := writer.transport) is None or transport.is_closing():
+            raise ClientConnectionResetError
         else:
-            writer._write(piece)
+            transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if writer.chunked else piece)
         return not writer.protocol.writing_paused
 
     async def drain(self) -> None:
@@ -195,11 +195,11 @@ class _Writing:
         self._last = b""
         self._encoder: Encoder | None = None
 
-    def tell(self, event: Event) -> bool:
+    def tell(self, event: Event | bytes) -> bool:
         """Send what an event says; whether the client takes more now."""
-        piece = event.frame if type(event) is Delta else None
+        piece = event if type(event) is bytes else event.frame if type(event) is Delta else None
         if piece is None:
-            piece = self._encoded(event)
+            piece = self._encoded(cast("Event", event))
         else:
             if not self._first or (self._mark and self._mark in piece):
                 self._first.append(piece)

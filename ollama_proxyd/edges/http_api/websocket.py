@@ -224,7 +224,7 @@ class _Pieces:
         self.kept: list[Delta] = []
         """What the last message tells: tool calls, and all that was said where nothing is streamed."""
 
-    def tell(self, event: Event) -> bool:
+    def tell(self, event: Event | bytes) -> bool:
         """Send what an event says; whether the client takes more now."""
         if not isinstance(event, Delta):
             return True

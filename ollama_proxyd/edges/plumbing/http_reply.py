@@ -31,7 +31,6 @@ class Reply:
     def __init__(self, answer: Answer, who: str, due_s: float, idle_s: float, limits: Limits) -> None:
         self._answer = answer
         self._loop = asyncio.get_running_loop()
-        self._due_s = due_s
         self._idle_s = idle_s
         self._asked_s = self._loop.time()
         """Since when is waited for what comes next."""
@@ -75,9 +74,8 @@ class Reply:
         def taken(piece: bytes) -> bool:
             now_s = time()
             self._left_s -= now_s - self._asked_s
-            goes_on = take(piece)
-            self._asked_s, self._due_s = now_s, now_s + min(self._left_s, self._idle_s)
-            return goes_on
+            self._asked_s = now_s
+            return take(piece)
 
         time = self._loop.time
         self._wait()
@@ -92,7 +90,6 @@ class Reply:
     def _wait(self) -> None:
         """From now on the next piece is waited for."""
         self._is_waiting, self._asked_s = True, self._loop.time()
-        self._due_s = self._asked_s + (min(self._left_s, self._idle_s) if self._has_read else self._left_s)
 
     def note_progress(self) -> None:
         """A part of the answer has come, and the next may take as long again."""
@@ -140,12 +137,13 @@ class Reply:
     def _look_at_the_time(self) -> None:
         """End a wait that has lasted too long, else look again when that could be."""
         now_s = self._loop.time()
-        if self._is_waiting and now_s >= self._due_s:
-            self._answer.fail(TimeoutError())
-            return
         due_s = now_s + self._idle_s  # a pause may begin at any moment
         if self._is_waiting:
-            due_s = min(due_s, self._due_s)
+            waits_until_s = self._asked_s + (min(self._left_s, self._idle_s) if self._has_read else self._left_s)
+            if now_s >= waits_until_s:
+                self._answer.fail(TimeoutError())
+                return
+            due_s = min(due_s, waits_until_s)
         self._timer = self._loop.call_at(due_s, self._look_at_the_time)
 
     def end(self) -> None:

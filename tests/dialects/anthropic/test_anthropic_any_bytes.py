@@ -72,7 +72,7 @@ def test_an_answer_is_read_skipped_or_refused(said: bytes) -> None:
     Anthropic().rename(block, "other")
     Anthropic.end_of_answer(block)
     for form in (EVENTS, MESSAGE):
-        form.is_plain(block)
+        form.plain_frames(block)
         form.is_strict(said)
         form.mended(said, {"model": "x"})
     encoder = MessageEncoder(parse_message(b'{"model":"x","max_tokens":5,"messages":[{"role":"user"}]}', Hints()), "1")

@@ -107,7 +107,7 @@ def test_an_object_that_reports_nothing_ends_no_answer(told: Any) -> None:
 def test_an_answer_that_its_engine_could_not_end_has_failed(failed: Any) -> None:
     fails(ChunkDecoder(), event(chunk()), event(failed), b"data: [DONE]\n\n")
     form = OpenAI().form(OPENAI_CHAT)
-    assert not form.is_plain(event(failed)), "an engine's own frames are looked at for it"
+    assert not form.plain_frames(event(failed)), "an engine's own frames are looked at for it"
     assert OpenAI().stream_ending(event(failed), 1).error is not None
 
 

@@ -66,8 +66,8 @@ WAY = {"pours": False}
 
 
 async def gather(got: list[Event], backend: Backend, request: Request, model: str = "tiny") -> list[Event]:
-    def take(event: Event) -> bool:
-        got.append(event)
+    def take(event: Event | bytes) -> bool:
+        got.append(Delta(frame=event) if isinstance(event, bytes) else event)
         return True
 
     async for event in backend.answer(request, model):

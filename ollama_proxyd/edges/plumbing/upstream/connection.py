@@ -256,12 +256,13 @@ class Connection(asyncio.Protocol):
             return
         self._pieces.append(piece)
         self._beside_bytes = 0
+        if self._take is not None:
+            return  # it takes all that was read together
         self._held_bytes += len(piece)
         if self._held_bytes > _MOST_HELD_BYTES and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
-        if self._take is None:
-            self._wake()
+        self._wake()
 
     def on_message_complete(self) -> None:
         """The end of an answer."""
