@@ -78,6 +78,7 @@ _REFUSED = frozenset({400, 404, 413, 422, 500, 501})
 """Some engines say with a 500 what others say with a 400."""
 
 _WORDS: tuple[tuple[Fault | None, range | frozenset[int], str], ...] = (
+    (None, frozenset({500}), _any(r"failed to parse (tools|messages|tool_choice)\b")),  # which it repeats
     (
         Fault.NO_CREDIT,
         _CLIENT,
@@ -203,7 +204,8 @@ _WORDS: tuple[tuple[Fault | None, range | frozenset[int], str], ...] = (
         _any(
             r"^\W*(\{\"error\":\W*)?(invalid (format|option|request|argument|type|json|grammar)\b)",
             r"option \W*\w+\W* must be of type",
-            r"failed to parse (grammar|messages|input|request)|json schema conversion failed",
+            r"failed to parse (grammar|input|request)|json schema conversion failed",
+            r"json\.exception\.(type_error|out_of_range)|\b(vector|basic_string)::_M_\w+",  # a type, a size
         ),
     ),
     (Fault.STALLED, frozenset({408, 504}), _any("")),

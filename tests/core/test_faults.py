@@ -188,6 +188,13 @@ OF_THE_REQUEST: tuple[tuple[int, str], ...] = (
     (500, """{"error":"invalid format: \\"xml\\""}"""),
     (500, """{"error":{"message":"Failed to parse grammar"}}"""),
     (500, """{"error":{"message":"JSON schema conversion failed"}}"""),
+    (500, """{"error":{"message":"Failed to parse tools: Unsupported tool type: {\\"type\\":\\"custom\\"}"}}"""),
+    (
+        500,
+        """{"error":{"message":"Failed to parse tools: Missing tool type; tools = ['is it busy', 1]"}}""",
+    ),
+    (500, """{"error":{"message":"[json.exception.type_error.302] type must be number, but is string"}}"""),
+    (500, """{"error":{"code":500,"message":"vector::_M_default_append","type":"server_error"}}"""),
 )
 
 

@@ -28,19 +28,27 @@ from ollama_proxyd.dialects.anthropic.dialect import Anthropic
 from ollama_proxyd.dialects.base import Dialect, Stamps
 from ollama_proxyd.dialects.framing.gathering import joined
 from ollama_proxyd.dialects.ollama.dialect import Ollama
+from ollama_proxyd.dialects.openai.responses.engine import NativeResponses
 from ollama_proxyd.edges.backends.engines import engine_of
 
 OLLAMA, OPENAI, ANTHROPIC = Ollama(), engine_of(Api.OPENAI, "llamacpp").speaks[0], Anthropic()
+RESPONSES = NativeResponses()
 STAMPS = Stamps(lambda: "id", lambda: 5, lambda: "2026-01-01T00:00:00Z", lambda: 7)
 ASKED = {
     "model": "m",
     "stream": True,
     "messages": [{"role": "user", "content": "x"}],
+    "input": "x",
     "stream_options": {"include_usage": True},
     "max_tokens": 9,
-    "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+    "tools": [{"type": "function", "name": "f", "function": {"name": "f", "parameters": {"type": "object"}}}],
 }
-PATHS = {OLLAMA: "/api/chat", OPENAI: "/v1/chat/completions", ANTHROPIC: "/v1/messages"}
+PATHS: dict[Dialect, str] = {
+    OLLAMA: "/api/chat",
+    OPENAI: "/v1/chat/completions",
+    ANTHROPIC: "/v1/messages",
+    RESPONSES: "/v1/responses",
+}
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 NAMES = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
@@ -128,7 +136,7 @@ def heard(events: Sequence[Event]) -> Any:
     return whole.text, whole.thinking, calls, finished.reason, usage
 
 
-@pytest.mark.parametrize("dialect", [OLLAMA, OPENAI, ANTHROPIC], ids=["ollama", "openai", "anthropic"])
+@pytest.mark.parametrize("dialect", PATHS, ids=["ollama", "openai", "anthropic", "responses"])
 @given(answers())
 def test_an_answer_that_is_written_is_read_as_the_same(dialect: Dialect, events: list[Event]) -> None:
     request = parsed(dialect, json.dumps(ASKED).encode())

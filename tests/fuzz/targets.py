@@ -14,18 +14,24 @@ from ollama_proxyd.dialects.anthropic.dialect import Anthropic
 from ollama_proxyd.dialects.base import Dialect, Stamps, StreamReader
 from ollama_proxyd.dialects.framing.gathering import finished_calls, joined
 from ollama_proxyd.dialects.ollama.dialect import Ollama
+from ollama_proxyd.dialects.openai.responses.engine import NativeResponses
 from ollama_proxyd.edges.backends.engines import engine_of
 from ollama_proxyd.edges.backends.pass_through import PassThrough
 from ollama_proxyd.edges.plumbing.call import BrokenOffError
 from ollama_proxyd.edges.plumbing.upstream.connection import Connection
 from ollama_proxyd.edges.plumbing.upstream.head import NotHttpError
 
-DIALECTS: Sequence[Dialect] = (Ollama(), engine_of(Api.OPENAI, "llamacpp").speaks[0], Anthropic())
-PATHS = ("/api/chat", "/v1/chat/completions", "/v1/messages")
+DIALECTS: Sequence[Dialect] = (
+    Ollama(),
+    engine_of(Api.OPENAI, "llamacpp").speaks[0],
+    Anthropic(),
+    NativeResponses(),
+)
+PATHS = ("/api/chat", "/v1/chat/completions", "/v1/messages", "/v1/responses")
 STAMPS = Stamps(lambda: "id", lambda: 5, lambda: "2026-01-01T00:00:00Z", lambda: 7)
 _ASKED = (
     b'{"model":"m","stream":true,"max_tokens":9,"stream_options":{"include_usage":true},'
-    b'"messages":[{"role":"user","content":"x"}],'
+    b'"messages":[{"role":"user","content":"x"}],"input":"x",'
     b'"tools":[{"type":"function","name":"f","function":{"name":"f","parameters":{"type":"object"}}}]}'
 )
 ASKED = tuple(dialect.calls[path](_ASKED, Hints()) for dialect, path in zip(DIALECTS, PATHS, strict=True))

@@ -7,9 +7,11 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.programs import UNKNOWN, Program
+from ollama_proxyd.dialects.framing.jsonbody import invalid_request
 from ollama_proxyd.edges.grpc_api.failures import abort
 from ollama_proxyd.edges.plumbing.access import EVERYWHERE, AccessRules, Caller
 from ollama_proxyd.edges.plumbing.peers import Owner, Place, owner_between, place_of
@@ -92,25 +94,41 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no ty
         handler = await continuation(details)
         if handler is None:
             return None
-        guarded = {
+        guarded: dict[str, Any] = {
             kind: self._guarded(getattr(handler, kind)) for kind in _BEHAVIOURS if getattr(handler, kind) is not None
         }
+        if not handler.request_streaming:
+            guarded["request_deserializer"] = _or_none(handler.request_deserializer)
         return handler._replace(**guarded)
 
     def _guarded(self, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         async def answer(message: Any, context: Any) -> Any:
-            await self._check(context)
+            await self._check(context, message)
             return await behaviour(message, context)
 
         async def stream(message: Any, context: Any) -> AsyncGenerator[Any, None]:
-            await self._check(context)
+            await self._check(context, message)
             async for each in behaviour(message, context):
                 yield each
 
         return stream if inspect.isasyncgenfunction(behaviour) else answer
 
-    async def _check(self, context: Any) -> None:
+    async def _check(self, context: Any, message: Any) -> None:
         try:
             self._callers.check(context)
+            if message is None:
+                raise invalid_request("the message cannot be read as the one that this call takes")
         except ProxyError as error:
             await abort(context, error)
+
+
+def _or_none(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """What bytes are as a message; None for what is none, of which grpc makes a fault of the server."""
+
+    def message(data: bytes) -> Any:
+        try:
+            return read(data)
+        except DecodeError:
+            return None
+
+    return message

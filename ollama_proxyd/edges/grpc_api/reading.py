@@ -1,6 +1,7 @@
 """What a call asks for: its message, its annotations and its deadline, as a request that every door makes."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Final
 
 import msgspec
@@ -34,7 +35,7 @@ def read_chat(message: Any, hints: Hints) -> Request:
     options = message.options
     for name, word in _OPTIONS.items():
         if options.HasField(name):
-            chat[word] = _shortest(getattr(options, name))
+            chat[word] = _shortest(getattr(options, name), name)
     if options.stop:
         chat["stop"] = list(options.stop)
     return received(msgspec.json.encode(chat), lambda body: parse_chat(body, hints))
@@ -68,6 +69,8 @@ def read_hints(annotations: Any, request_id: str, program: Program, deadline_ms:
     return Hints(request_id=request_id, asker=Asker(program), include_energy=True, cache=cache, **found)
 
 
-def _shortest(value: float) -> float:
-    """A number as the client wrote it: a float of 32 bits has about seven digits."""
+def _shortest(value: float, name: str) -> float:
+    """A number as the client wrote it: a float of 32 bits has about seven digits. Raises ProxyError."""
+    if not isfinite(value):
+        raise invalid_request(f"{name} must be a finite number", name)
     return float(f"{value:.7g}") if isinstance(value, float) else value

@@ -193,6 +193,21 @@ def test_every_kind_of_error_has_a_status() -> None:
     assert CODES.keys() == {*ErrorKind}
 
 
+async def test_what_is_no_message_and_what_is_no_number_is_the_callers_fault(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = await serve(FakeBackend("npu"))
+    for name, raw in (("Generate", site.channel.unary_unary), ("GenerateStream", site.channel.unary_stream)):
+        call = raw(f"/compute.v1.ComputeService/{name}")(b"\xff\xff\xff\xff")
+        assert await call.code() is StatusCode.INVALID_ARGUMENT
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await site.call("Generate", asked(options=pb.GenerationOptions(temperature=value)))
+        assert refused.value.code() is StatusCode.INVALID_ARGUMENT
+        assert "temperature" in refused.value.details()
+    assert "Traceback" not in caplog.text
+
+
 async def test_a_fault_in_the_middle_ends_the_stream_after_what_was_said(serve: Serve) -> None:
     gone = ProxyError(ErrorKind.UPSTREAM_FAILED, "gone", retry_after_s=2.0)
     site = await serve(FakeBackend("npu", *words("Hi")[:-1], gone))
