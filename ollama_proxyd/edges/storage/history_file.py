@@ -42,6 +42,10 @@ _ADDS: Final = {
 """What becomes of a row that is there already."""
 TABLES: Final = ("attempts", "requests", "modes")
 """Those that grow with each request or change of the mode, and keep its time."""
+_DELETE = "DELETE FROM {0} WHERE id IN (SELECT id FROM {0} {1} LIMIT {2})"
+DELETE_OLD: Final = [_DELETE.format(each, "WHERE unix_s < ? ORDER BY unix_s", PRUNED_ROWS) for each in TABLES]
+"""Found by the index of their times: each batch of rows asks, and mostly there are none."""
+DELETE_FIRST: Final = [_DELETE.format(each, "ORDER BY id", PRUNED_ROWS) for each in TABLES]
 _DELETE_DEVICES: Final = """
     DELETE FROM devices WHERE (day, device, account, source) IN
     (SELECT day, device, account, source FROM devices WHERE day < ? ORDER BY day LIMIT 50)"""
@@ -96,14 +100,12 @@ class HistoryFile:
     def _prune(self) -> None:
         """Delete the oldest rows beyond the limits, and give their space back to the disk."""
         connection = self._open()
-        oldest_s = too_old_s = time.time() - self._settings.max_days * SECONDS_PER_DAY
-        if self._size_bytes(connection) > self._settings.max_megabytes * BYTES_PER_MEGABYTE:
-            oldest_s = float("inf")
+        too_old_s = time.time() - self._settings.max_days * SECONDS_PER_DAY
+        is_full = self._size_bytes(connection) > self._settings.max_megabytes * BYTES_PER_MEGABYTE
         with self._transaction():
-            deleted = 0
-            for table in TABLES:
-                old = f"SELECT id FROM {table} WHERE unix_s < ? ORDER BY id LIMIT {PRUNED_ROWS}"  # noqa: S608 - as above
-                deleted += connection.execute(f"DELETE FROM {table} WHERE id IN ({old})", [oldest_s]).rowcount  # noqa: S608
+            deleted = sum(connection.execute(delete, [too_old_s]).rowcount for delete in DELETE_OLD)
+            if is_full:
+                deleted += sum(connection.execute(delete).rowcount for delete in DELETE_FIRST)
             deleted += connection.execute(_DELETE_DEVICES, [day_of(too_old_s)]).rowcount
         if deleted:
             connection.executescript("PRAGMA incremental_vacuum")  # a cursor would take one page alone

@@ -13,7 +13,16 @@ import pytest
 
 from ollama_proxyd.core.history import Row, Values, attempt_row
 from ollama_proxyd.edges.storage.history import MOST_WAITING, KeptHistory, NoHistory
-from ollama_proxyd.edges.storage.history_file import SIDE_FILES, VERSION, HistoryFile, day_of, history_path, read_only
+from ollama_proxyd.edges.storage.history_file import (
+    DELETE_FIRST,
+    DELETE_OLD,
+    SIDE_FILES,
+    VERSION,
+    HistoryFile,
+    day_of,
+    history_path,
+    read_only,
+)
 from ollama_proxyd.edges.storage.history_queries import select
 from ollama_proxyd.edges.storage.settings import HistorySettings
 from tests.core.test_history import ENDED
@@ -178,6 +187,15 @@ def test_old_rows_go(file: HistoryFile) -> None:
     year_s = 367 * 86_400
     file.add([*rows(5, NOW_S - year_s), *rows(2)])
     assert kept(file) == 2
+
+
+@pytest.mark.parametrize("delete", [*DELETE_OLD, *DELETE_FIRST])
+def test_rows_that_go_are_found_without_a_look_at_those_that_stay(file: HistoryFile, delete: str) -> None:
+    """A year of rows was read anew with each batch."""
+    values = [NOW_S] * delete.count("?")
+    plan = [str(row["detail"]) for row in file.read(lambda it: select(it, f"EXPLAIN QUERY PLAN {delete}", values))]
+    assert not [step for step in plan if step.startswith("SCAN") and delete in DELETE_OLD], plan
+    assert not [step for step in plan if "TEMP B-TREE" in step], plan
 
 
 def test_what_devices_drew_goes_with_the_rows_of_its_time(file: HistoryFile) -> None:
