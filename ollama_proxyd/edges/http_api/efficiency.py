@@ -16,8 +16,8 @@ from ollama_proxyd.edges.http_api.configuration import configuration
 from ollama_proxyd.edges.http_api.context import SERVICES, services_of
 from ollama_proxyd.edges.http_api.hints import new_id
 from ollama_proxyd.edges.http_api.status_json import efficiency_json, hold_json
-from ollama_proxyd.edges.http_api.streaming import Stream
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_object, read_struct
+from ollama_proxyd.edges.http_api.written import Stream
 from ollama_proxyd.edges.plumbing.surface_json import surface_json
 from ollama_proxyd.services.runtime_settings import RuntimeSettings
 

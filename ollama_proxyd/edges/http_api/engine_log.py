@@ -10,7 +10,8 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, check_host, check_manager, check_sender
 from ollama_proxyd.edges.http_api.engines import no_engine, pool_of
 from ollama_proxyd.edges.http_api.status_events import EVENT_STREAMS, Listener, write
-from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
+from ollama_proxyd.edges.http_api.streaming import STARTED, Started
+from ollama_proxyd.edges.http_api.written import Stream
 from ollama_proxyd.services.tasks import Tasks
 
 PACE_S = 0.05

@@ -20,10 +20,11 @@ from ollama_proxyd.edges.http_api.access import CALLER, PEERS, RULES
 from ollama_proxyd.edges.http_api.context import FRONTEND, SERVICES, SETTINGS, services_of
 from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.frontends import ENTRANCES, SERVED, Entrances
-from ollama_proxyd.edges.http_api.middleware import complete, front
+from ollama_proxyd.edges.http_api.middleware import front
 from ollama_proxyd.edges.http_api.programs import PROGRAMS, Programs
 from ollama_proxyd.edges.http_api.protocol import MOST_HEADER_BYTES, Runner, protocol_log
 from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.edges.http_api.written import complete
 from ollama_proxyd.edges.plumbing.access import AccessRules, Caller, host_name
 from ollama_proxyd.edges.plumbing.machine_words import MOST_BACKENDS, BackendWords, MachineWords, ModelWords
 from ollama_proxyd.services.bundle import Services

@@ -28,7 +28,8 @@ from ollama_proxyd.edges.http_api.ollama import DIALECT
 from ollama_proxyd.edges.http_api.quant_advice import advice_header
 from ollama_proxyd.edges.http_api.status_events import HEADERS as EVENT_HEADERS
 from ollama_proxyd.edges.http_api.status_events import wants_events
-from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
+from ollama_proxyd.edges.http_api.streaming import STARTED, Started
+from ollama_proxyd.edges.http_api.written import Stream
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.large import off_loop
 

@@ -7,13 +7,13 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.edges.http_api import access, admin_callers, api_page, routing_headers
+from ollama_proxyd.edges.http_api import access, admin_callers, api_page
 from ollama_proxyd.edges.http_api.bodies import BODIES
-from ollama_proxyd.edges.http_api.context import FRONTEND, REQUEST_ID, SERVER_NAME, speaks_anthropic
+from ollama_proxyd.edges.http_api.context import REQUEST_ID
 from ollama_proxyd.edges.http_api.errors import RENDERERS, error_reply
 from ollama_proxyd.edges.http_api.expect_continue import send_100
 from ollama_proxyd.edges.http_api.frontends import ENTRANCES, check_route
-from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER, new_id, read_request_id
+from ollama_proxyd.edges.http_api.hints import read_request_id
 from ollama_proxyd.edges.http_api.pages import is_public
 from ollama_proxyd.edges.http_api.streaming import STARTED, end_broken
 from ollama_proxyd.edges.plumbing.hint_headers import HEADERS
@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 OPEN = frozenset({"/healthz", "/readyz"})
 """What anyone on the machine may ask: the answers tell nothing of its user."""
-_ANSWERED_HERE = routing_headers.unrouted("the proxy answers this itself")
 
 
 @web.middleware
@@ -52,20 +51,6 @@ async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await _fail_unexpectedly(request)
     finally:
         app[BODIES].let_go(request)
-
-
-async def complete(request: web.Request, response: web.StreamResponse) -> None:
-    """Give an answer the headers that every answer has, just before it goes out."""
-    headers = response.headers
-    headers[hdrs.SERVER] = SERVER_NAME
-    headers[REQUEST_ID_HEADER] = request.get(REQUEST_ID) or new_id()
-    if FRONTEND in request:
-        headers[routing_headers.FRONTEND] = request[FRONTEND].name
-    if speaks_anthropic(request):
-        headers["request-id"] = headers[REQUEST_ID_HEADER]
-    if routing_headers.BACKEND_USED not in headers:
-        headers.update(_ANSWERED_HERE)
-    access.add_cors_headers(request, headers)
 
 
 async def _nothing_there(request: web.Request) -> web.StreamResponse:

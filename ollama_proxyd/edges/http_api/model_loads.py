@@ -20,8 +20,9 @@ from ollama_proxyd.edges.http_api.access import check_manager
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, services_of
 from ollama_proxyd.edges.http_api.hints import read_hints
 from ollama_proxyd.edges.http_api.ollama import DIALECT
-from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
+from ollama_proxyd.edges.http_api.streaming import STARTED, Started
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
+from ollama_proxyd.edges.http_api.written import Stream
 from ollama_proxyd.edges.plumbing.surface_json import surface_json
 from ollama_proxyd.services.bundle import Services
 

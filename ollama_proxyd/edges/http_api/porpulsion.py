@@ -18,8 +18,9 @@ from ollama_proxyd.edges.http_api.hints import read_hints
 from ollama_proxyd.edges.http_api.management import ask_all, managing, reply
 from ollama_proxyd.edges.http_api.ollama import API_LEVEL
 from ollama_proxyd.edges.http_api.status_events import EVENT_STREAMS, HEADERS, error_event, wants_events, write
-from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
+from ollama_proxyd.edges.http_api.streaming import STARTED, Started
 from ollama_proxyd.edges.http_api.strict_json import json_reply
+from ollama_proxyd.edges.http_api.written import Stream
 from ollama_proxyd.edges.plumbing.surface_json import surface_json
 from ollama_proxyd.services.rates import rates
 

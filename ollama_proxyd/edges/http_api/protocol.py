@@ -2,6 +2,7 @@
 
 import logging
 import re
+from functools import partial
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -28,7 +29,19 @@ class Runner(web.AppRunner):
         assert isinstance(made, _Server)
         made.renderers = self.app[RENDERERS]
         made.request_handler = HotRoutes(self.app, made.request_handler)  # type: ignore[assignment]
+        made.request_factory = partial(self.app._make_request, _cls=_Request)
         return made
+
+
+class _Request(web.Request):
+    """A request whose notes are looked up without an exception where there are none, as is usual."""
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._state
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """See web.Request."""
+        return self._state.get(key, default)
 
 
 class _Server(web.Server):

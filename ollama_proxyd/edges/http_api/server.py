@@ -47,11 +47,12 @@ from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
 from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.frontends import ENTRANCES, KEPT, SERVED, Entrances, no_responses
 from ollama_proxyd.edges.http_api.listening import Site, bound
-from ollama_proxyd.edges.http_api.middleware import complete, front
+from ollama_proxyd.edges.http_api.middleware import front
 from ollama_proxyd.edges.http_api.programs import PROGRAMS, Programs
 from ollama_proxyd.edges.http_api.protocol import MOST_HEADER_BYTES, Runner, protocol_log
 from ollama_proxyd.edges.http_api.settings import ServerSettings, client_url
 from ollama_proxyd.edges.http_api.status_events import EVENT_STREAMS, EventStreams
+from ollama_proxyd.edges.http_api.written import complete
 from ollama_proxyd.edges.plumbing.access import LOOPBACK_NAMES, AccessRules
 from ollama_proxyd.edges.plumbing.peers import Peers
 from ollama_proxyd.edges.plumbing.port_owner import port_owner

@@ -17,7 +17,8 @@ from ollama_proxyd.edges.http_api.engines import engines_json
 from ollama_proxyd.edges.http_api.errors import render_own
 from ollama_proxyd.edges.http_api.features import enabled
 from ollama_proxyd.edges.http_api.status_json import status_json
-from ollama_proxyd.edges.http_api.streaming import STARTED, Started, Stream
+from ollama_proxyd.edges.http_api.streaming import STARTED, Started
+from ollama_proxyd.edges.http_api.written import Stream
 from ollama_proxyd.edges.plumbing.surface_json import surface_json
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.ledger import RequestRouted

@@ -1,13 +1,12 @@
 """The hot path: a routed answer goes to the client event by event, or as one piece."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import lru_cache, partial
 from typing import NamedTuple, cast
 
-from aiohttp import ClientConnectionResetError, HttpVersion11, hdrs, web
-from aiohttp.http_writer import StreamWriter
+from aiohttp import HttpVersion11, hdrs, web
 
 from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.errors import ProxyError
@@ -25,6 +24,7 @@ from ollama_proxyd.edges.http_api.context import FRONTEND, REQUEST_ID, SERVICES,
 from ollama_proxyd.edges.http_api.frontends import entered, parsing
 from ollama_proxyd.edges.http_api.hints import new_id, read_hints, with_log_wish
 from ollama_proxyd.edges.http_api.programs import PROGRAMS
+from ollama_proxyd.edges.http_api.written import Answer, Stream
 from ollama_proxyd.services.answers import Answers
 from ollama_proxyd.services.large import off_loop
 
@@ -45,46 +45,6 @@ NUMBER_BYTES = 20
 """What a number of a vector takes as text."""
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 STAMPS = Stamps(new_id, lambda: int(time.time()), _rfc3339, time.monotonic_ns)
-
-
-class Stream(web.StreamResponse):
-    """An answer that is under way; its headers leave together with the first piece of it."""
-
-    _send_headers_immediately = False
-
-    def feed(self, piece: bytes) -> bool:
-        """Send a piece at once; whether the client takes more now. Raises ConnectionError where it has left."""
-        writer = self._payload_writer
-        if not isinstance(writer, StreamWriter):
-            raise TypeError("the answer has not begun")
-        if writer._headers_buf:
-            writer._send_headers_with_payload(piece, is_eof=False)
-        elif (transport := writer.transport) is None or transport.is_closing():
-            raise ClientConnectionResetError
-        else:
-            transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if writer.chunked else piece)
-        return not writer.protocol.writing_paused
-
-    async def drain(self) -> None:
-        """Wait until the client takes more."""
-        if self._payload_writer is not None:
-            await self._payload_writer.drain()
-
-    async def end(self, trailers: Mapping[str, str]) -> None:
-        """End the answer with trailer fields (RFC 9112, 7.1.2), for which aiohttp has no call."""
-        writer = self._payload_writer
-        if trailers and isinstance(writer, StreamWriter) and writer.chunked and writer.transport is not None:
-            fields = "".join(f"{name}: {value}\r\n" for name, value in trailers.items())
-            writer.transport.write(f"0\r\n{fields}\r\n".encode("ascii"))
-            writer._eof = True
-        await self.write_eof()
-
-    async def break_off(self) -> None:
-        """Close the connection before the end: who reads bytes has no other sign that some are missing."""
-        writer = self._payload_writer
-        if isinstance(writer, StreamWriter) and writer.transport is not None:
-            writer.transport.close()
-        self._eof_sent = True
 
 
 class Started(NamedTuple):
@@ -160,11 +120,11 @@ async def deliver(
             headers["Content-Type"] = content_type or dialect.whole_type
             told = [event async for event in events]
             headers |= routing_headers.cost(_energy(told[-1]))
-            return web.Response(body=await _whole(told, dialect, make_encoder, len(asked.body)), headers=headers)
+            return Answer(headers, await _whole(told, dialect, make_encoder, len(asked.body)))
         takes_trailers = _takes_trailers(request)
         if takes_trailers:
             headers[hdrs.TRAILER] = ", ".join(routing_headers.COSTS)
-        response = Stream(headers={**headers, **_STREAM_HEADERS, "Content-Type": content_type or dialect.stream_type})
+        response = Answer({**headers, **_STREAM_HEADERS, "Content-Type": content_type or dialect.stream_type})
         await response.prepare(request)
         has_words = content_type is None or content_type.startswith(dialect.stream_type)
         request[STARTED] = Started(response, dialect.stream_error if has_words else None)
