@@ -56,6 +56,7 @@ export default [
             'curly': ['error', 'multi-or-nest', 'consistent'],
             'dot-notation': 'error',
             'eqeqeq': 'error',
+            'max-len': ['error', {code: 120, ignoreRegExpLiterals: true}],
             'max-lines': ['error', 300],
             'max-lines-per-function': ['error', 40],
             'max-params': ['error', 7],

@@ -22,39 +22,34 @@ export const known = value => typeof value === 'number' && Number.isFinite(value
 /** A dictionary, empty where the value is none. */
 export const facts = value => value !== null && typeof value === 'object' && !Array.isArray(value) ? value : {};
 
+/** Dictionaries, none where the value is no list. */
+export const list = value => Array.isArray(value) ? value.map(facts) : [];
+
 /** A translated template with its {names} replaced. */
-export function fill(template, values) {
-    return template.replace(BEFORE_UNIT, '}\u00a0').replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
-}
+export const fill = (template, values) =>
+    template.replace(BEFORE_UNIT, '}\u00a0').replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 
-function withFirst(sentence, change) {
-    const [first = ''] = sentence;
-    return change(first) + sentence.slice(first.length);
-}
+export const dotted = parts => parts.filter(Boolean).join(' · ');
 
-/** The same sentence as a line of its own begins. */
-export const capital = sentence => withFirst(sentence, first => first.toLocaleUpperCase());
-
-/** The same sentence as it goes on after a colon. */
-export const small = sentence => withFirst(sentence, first => first.toLocaleLowerCase());
+/** The same sentence as a line of its own begins, and as it goes on after a colon. */
+export const capital = sentence => sentence.replace(/^./u, first => first.toLocaleUpperCase());
+export const small = sentence => sentence.replace(/^./u, first => first.toLocaleLowerCase());
 
 /** A number in the person's own notation: one digit after the point below ten, none above. */
-export function figure(value) {
-    return new Intl.NumberFormat(undefined, {maximumFractionDigits: Math.abs(value) < 9.95 ? 1 : 0}).format(value);
-}
+export const figure = (value, style = {maximumFractionDigits: Math.abs(value) < 9.95 ? 1 : 0}) =>
+    new Intl.NumberFormat(undefined, style).format(value);
 
 /** Percent as the Shell writes it: "43%", in French "43 %". */
-export function percent(value) {
-    return new Intl.NumberFormat(undefined, {style: 'percent', maximumFractionDigits: 1}).format(value / 100);
-}
+export const percent = value => figure(value / 100, {style: 'percent', maximumFractionDigits: 1});
 
-/** Energy in the unit of laptops' batteries. */
 export function energy(joules) {
     const hours = Math.max(joules / JOULES_PER_WATT_HOUR, LEAST_WATT_HOURS);
-    const digits = hours < 9.95 ? {maximumSignificantDigits: 2} : {maximumFractionDigits: 0};
-    return fill(_('{n} Wh'), {n: new Intl.NumberFormat(undefined, digits).format(hours)});
+    const style = hours < 9.95 ? {maximumSignificantDigits: 2} : {maximumFractionDigits: 0};
+    return fill(_('{n} Wh'), {n: figure(hours, style)});
 }
 
-export const power = watts => fill(_('{n} W'), {n: figure(watts)});
-export const speed = tokensPerSecond => fill(_('{n} tok/s'), {n: figure(tokensPerSecond)});
-export const temperature = celsius => fill(_('{n} °C'), {n: Math.round(celsius)});
+const measured = (template, value, digits) => known(value) === null ? '' : fill(template, {n: figure(value, digits)});
+/** Nothing where it is not known. */
+export const power = watts => measured(_('{n} W'), watts);
+export const speed = tokensPerSecond => measured(_('{n} tok/s'), tokensPerSecond);
+export const temperature = celsius => measured(_('{n} °C'), celsius, {maximumFractionDigits: 0});

@@ -10,12 +10,12 @@ const isOfProperties = () => 'addNotification' in MessageTray.Source.prototype;
 /** What the extension tells outside its own widgets; `destroy` takes all of it away. */
 export class Notifications {
     /** `activated` opens what a click on a notification asks for. */
-    constructor(icon, title, activated) {
-        this._icon = icon;
+    constructor(iconOf, title, activated) {
+        this._iconOf = iconOf;
         this._title = title;
         this._activated = activated;
         this._source = null;
-        this._byKey = new Map();
+        this._shown = new Map();
         this._actions = new Map();
     }
 
@@ -24,64 +24,48 @@ export class Notifications {
         this._source = null;
     }
 
-    /**
-     * Shows {key, icon, title, body, isTransient, isQuiet}; `actions`: [label, what it does]. The same key: updated.
-     */
+    /** Shows {key, icon, title, body, isTransient, isQuiet}, the same key updated; `actions`: [label, what it does]. */
     show({key, icon, title, body, isTransient = false, isQuiet = false}, actions = []) {
         this._actions.set(key, new Map(actions)); // an update keeps its buttons, which do what is meant last
-        const shown = this._byKey.get(key);
+        const shown = this._shown.get(key);
         if (shown && isOfProperties()) {
             shown.set({title, body});
             return;
         }
         shown?.destroy();
-        const notification = this._make(title, body, this._icon(icon));
         const urgency = isQuiet ? MessageTray.Urgency.LOW : MessageTray.Urgency.NORMAL;
-        if (isOfProperties()) {
-            notification.set({isTransient, urgency});
-        } else {
-            notification.setTransient(isTransient);
-            notification.setUrgency(urgency);
-        }
+        const notification = this._make({title, body, gicon: this._iconOf(icon), isTransient, urgency});
         actions.forEach(([label]) => notification.addAction(label, () => this._actions.get(key).get(label)?.()));
         notification.connect('activated', this._activated);
-        notification.connect('destroy', () => this._byKey.delete(key));
-        this._byKey.set(key, notification);
-        if (isOfProperties())
-            notification.source.addNotification(notification);
-        else
-            notification.source.showNotification(notification);
+        notification.connect('destroy', () => this._shown.delete(key));
+        this._shown.set(key, notification);
+        this._source[isOfProperties() ? 'addNotification' : 'showNotification'](notification);
     }
 
-    /** What was told is over. */
     withdraw(key) {
-        this._byKey.get(key)?.destroy();
+        this._shown.get(key)?.destroy();
     }
 
     /** Shows an icon and a word in the middle of the screen for a moment, as the volume keys do. */
     flash(icon, label) {
-        const display = Main.osdWindowManager;
-        if (display.showAll) // GNOME 49 and later
-            display.showAll(this._icon(icon), label);
-        else
-            display.show(-1, this._icon(icon), label);
+        const {osdWindowManager: display} = Main;
+        const [show, ...where] = 'showAll' in display ? ['showAll'] : ['show', -1]; // since GNOME 49, or not
+        display[show](...where, this._iconOf(icon), label);
     }
 
-    _make(title, body, gicon) {
-        const source = this._ensureSource();
-        return isOfProperties() ? new MessageTray.Notification({source, title, body, gicon})
-            : new MessageTray.Notification(source, title, body, {gicon});
-    }
-
-    _ensureSource() {
-        if (this._source)
-            return this._source;
-        const source = isOfProperties()
-            ? new MessageTray.Source({title: this._title, icon: this._icon('ai-mode-auto')})
-            : new MessageTray.Source(this._title, 'emblem-system-symbolic');
-        source.connect('destroy', () => (this._source = null));
-        Main.messageTray.add(source);
-        this._source = source;
-        return source;
+    _make({title, body, gicon, isTransient, urgency}) {
+        if (!this._source) {
+            this._source = isOfProperties()
+                ? new MessageTray.Source({title: this._title, icon: this._iconOf('ai-mode-auto')})
+                : new MessageTray.Source(this._title, 'emblem-system-symbolic');
+            this._source.connect('destroy', () => (this._source = null));
+            Main.messageTray.add(this._source);
+        }
+        if (isOfProperties())
+            return new MessageTray.Notification({source: this._source, title, body, gicon, isTransient, urgency});
+        const notification = new MessageTray.Notification(this._source, title, body, {gicon});
+        notification.setTransient(isTransient);
+        notification.setUrgency(urgency);
+        return notification;
     }
 }

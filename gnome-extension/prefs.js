@@ -9,52 +9,43 @@ import {fill, _} from './format.js';
 import {AutoPage} from './prefs/autoPage.js';
 import {GeneralPage} from './prefs/generalPage.js';
 import {MachinePage} from './prefs/machinePage.js';
-import {isCancelled, messageOf} from './shared/call.js';
-import {Daemon} from './shared/daemon.js';
-import {Presence} from './shared/daemonState.js';
+import {Daemon, isCancelled, messageOf, Presence} from './shared/daemon.js';
+import {HOW_TO_INSTALL} from './viewModel.js';
 
 export default class OllamaProxyPreferences extends ExtensionPreferences {
-    /** Called by GNOME with the empty window. */
     fillPreferencesWindow(window) {
         window.search_enabled = true;
         window.set_default_size(680, 760);
-
         let toast = null;
-        let startToast = null; // that it could not be started, until it runs
-        const tell = (error, template = '{reason}') => {
+        const tell = (error, failure = '') => {
             if (isCancelled(error)) // nobody looks any more
                 return null;
             toast?.dismiss();
-            toast = toastOf(fill(template, {reason: messageOf(error) || _('It has not answered yet')}));
+            // A toast cuts off its own title; this one takes as many lines as it needs, and stays until it is read.
+            const reason = messageOf(error) || _('It has not answered yet');
+            const label = failure ? fill(_('{state}: {reason}'), {state: failure, reason}) : reason;
+            toast = new Adw.Toast({custom_title: new Gtk.Label({label, wrap: true, xalign: 0}), timeout: 0});
             window.add_toast(toast);
             return toast;
         };
-        const daemon = new Daemon({withDetails: true, changed: () => show()});
-        const start = () => daemon.start()
-            .catch(error => (startToast = tell(error, _('The daemon could not be started: {reason}'))));
+        const daemon = new Daemon(before => show(before));
+        const install = new Gtk.UriLauncher({uri: HOW_TO_INSTALL});
+        const start = () => daemon.state.presence === Presence.MISSING ? install.launch(window, null, null)
+            : daemon.start().catch(error => tell(error, _('AI Efficiency could not be started')));
         const general = new GeneralPage(this.getSettings());
-        const auto = new AutoPage(daemon, tell, start);
-        const machine = new MachinePage(daemon, tell, start);
+        const [auto, machine] = [AutoPage, MachinePage].map(Page => new Page(daemon, tell, start));
         [general, auto, machine].forEach(each => window.add(each.page));
-        const show = () => {
-            if (daemon.state.presence === Presence.RUNNING)
-                startToast?.dismiss();
-            auto.show();
-            machine.show();
+        const show = before => {
+            if (before.presence !== daemon.state.presence)
+                toast?.dismiss();
+            [auto, machine].forEach(each => each.show());
         };
         daemon.watch(['routing', 'fleet', 'systemState', 'thermal', 'backends']);
-        show();
-
+        show(daemon.state);
         window.connect('close-request', () => {
             daemon.destroy();
             general.close();
-            auto.close();
-            return false;
+            auto.settings.close();
         });
     }
-}
-
-/** A toast cuts off its own title; this one takes as many lines as it needs, and stays until it is read. */
-function toastOf(message) {
-    return new Adw.Toast({custom_title: new Gtk.Label({label: message, wrap: true, xalign: 0}), timeout: 0});
 }

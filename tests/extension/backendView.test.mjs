@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import {existsSync} from 'node:fs';
 import {test} from 'node:test';
 
-import {backendRow, endedRows, fleetLine, fleetTrouble, troubleRows} from '../../gnome-extension/backendView.js';
+import {backendRow, endedRows, fleetLine, fleetTrouble, troubleRows} from '../../gnome-extension/viewModel.js';
 import {backend, fleet} from './daemonStates.mjs';
 
 const BUSY = {InFlight: 1, TokensPerSecond: 22.6, PowerWatts: 12};
@@ -46,14 +46,14 @@ test('a backend is called by its name, else by its id', () => {
     assert.equal(backendRow({}).name, 'Unnamed backend');
 });
 
-test('only those in trouble have rows, the worst first, each with a sign and a name for a screen reader', () => {
+test('only those in trouble have rows, the worst first, each with a sign', () => {
     const rows = troubleRows(fleet(
         backend({Id: 'a', Name: 'A'}), backend({Id: 'b', Name: 'B', TooHot: true}), backend({Id: 'c', Name: 'C', Reason: 'slow'}),
         backend({Id: 'd', Name: 'D', Enabled: false}), backend({Id: 'e', Name: 'E', ...DOWN}),
         backend({Id: 'attic/f', Name: 'F on attic', Machine: 'attic', ...DOWN}),
     ));
     assert.deepEqual(rows.map(({name}) => name), ['E', 'C', 'B']);
-    assert.equal(rows[0].accessibleName, 'E, Down: connection refused');
+    assert.equal(rows[0].status, 'Down: connection refused');
     for (const {icon} of rows)
         assert.ok(existsSync(new URL(`../../gnome-extension/icons/${icon}-symbolic.svg`, import.meta.url)), icon);
 });
@@ -92,7 +92,7 @@ test('an engine that ended unasked or did not load has a row in trouble, with it
     const told = {model: 'qwen3:4b', reason: 'the process of qwen3:4b ended unasked: killed', reason_details: {detail: 'killed'}};
     const [ended, failed, odd] = endedRows({EnginesEnded: [
         {...told, reason_code: 'engine_ended'}, {model: 'phi4', reason: 'no such file', reason_code: 'engine_not_loaded'}, null]});
-    assert.deepEqual([ended.name, ended.status, ended.accessibleName], ['qwen3:4b', 'Ended unexpectedly: killed', 'qwen3:4b, Ended unexpectedly: killed']);
+    assert.deepEqual([ended.name, ended.status], ['qwen3:4b', 'Ended unexpectedly: killed']);
     assert.deepEqual([failed.status, odd.name], ['Could not be loaded: no such file', '']);
     assert.deepEqual(endedRows({}), []);
 });

@@ -1,6 +1,6 @@
 // What the daemon can tell, as plain values, for the tests of the extension's pure modules.
 
-import {NOTHING, Presence} from '../../gnome-extension/shared/daemonState.js';
+import {NOTHING, Presence} from '../../gnome-extension/shared/daemon.js';
 
 export const TABLE = [
     ['Performance', 'Performance', 'The fastest answer, whatever it costs'],

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
 import {News, QUIET_S, SETTLING_S} from '../../gnome-extension/news.js';
-import {NOTHING} from '../../gnome-extension/shared/daemonState.js';
+import {NOTHING} from '../../gnome-extension/shared/daemon.js';
 import {backend, efficiency, fleet, running} from './daemonStates.mjs';
 
 const LATER_S = SETTLING_S + 1;
@@ -119,18 +119,28 @@ test('Auto going to and fro is told once a minute', () => {
     assert.deepEqual(news.compare(auto('Balanced'), auto('Quiet'), LATER_S + 1), []);
 });
 
+/** A daemon with one device at work. */
+const device = more => running({
+    backends: fleet(backend({Hardware: 'nvidia', InFlight: 1})),
+    thermal: {Devices: [{id: 'nvidia0', name: 'RTX 4060', hardware: 'nvidia', ...more}]},
+});
+
 test('throttling is told by the device\'s name while a request runs there, and withdrawn at its end', () => {
     const news = settled();
-    const hot = {id: 'nvidia0', name: 'RTX 4060', reason: 'power cap', isThrottling: true, isWorking: true};
-    const [told] = news.throttling(hot, 0);
+    const [cool, hot] = [device(), device({throttling: 'power cap'})];
+    const [told] = news.compare(cool, hot, 0);
     assert.deepEqual([told.key, told.topic, told.title, told.body],
         ['throttling:nvidia0', 'throttling', 'RTX 4060 is throttled', 'Power cap']);
-    assert.deepEqual(news.throttling({...hot, isThrottling: false}, 59), [{key: 'throttling:nvidia0'}]);
-    assert.deepEqual(news.throttling({...hot, isWorking: false}, 999), []);
+    assert.deepEqual(news.compare(hot, hot, 1), []);
+    assert.deepEqual(news.compare(hot, cool, 59), [{key: 'throttling:nvidia0'}]);
+    for (const InFlight of [0, NaN, undefined])
+        assert.deepEqual(news.compare(cool, {...hot, backends: fleet(backend({Hardware: 'nvidia', InFlight}))}, 999), []);
+    const elsewhere = fleet(backend({Hardware: 'npu', InFlight: 1}));
+    assert.deepEqual(news.compare(cool, {...hot, backends: elsewhere}, 999), []);
 });
 
 test('a device without a name is called by its id, and the processor by its word', () => {
-    const title = id => settled().throttling({id, isThrottling: true, isWorking: true}, 0)[0].title;
+    const title = id => settled().compare(device({id, name: ''}), device({id, name: '', throttling: 'hot'}), 0)[0].title;
     assert.deepEqual([title('0000:01:00.0'), title('cpu')], ['0000:01:00.0 is throttled', 'The processor is throttled']);
 });
 

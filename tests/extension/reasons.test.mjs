@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import {readFileSync} from 'node:fs';
 import {test} from 'node:test';
 
-import {spoken} from '../../gnome-extension/reasons.js';
+import {spoken} from '../../gnome-extension/modes.js';
 import {efficiency} from './daemonStates.mjs';
 
 const TOLD = efficiency('Auto', 'Quiet');

@@ -141,7 +141,7 @@ BREAKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "an uuid without a domain": (break_metadata(uuid="ollama-proxy"), 'metadata.json: "uuid"'),
     "a schema that is not there": (break_metadata(**{"settings-schema": "org.x"}), 'metadata.json: "settings-schema"'),
     "metadata that is no JSON": (replace("metadata.json", '"name"', "name"), "metadata.json:3: this is no JSON"),
-    "a default outside of its range": (replace(SCHEMA, "'Balanced'", "'Loud'"), "the schema does not compile"),
+    "a default outside of its range": (replace(SCHEMA, "'toggle-auto'", "'loud'"), "the schema does not compile"),
     "a text that the template lacks": (
         replace("prefs/facts.js", "'Engine'", "'Motor'"),
         ".pot: the sources have other",

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
-import {NOTHING, Presence} from '../../gnome-extension/shared/daemonState.js';
-import {dashboardUri, menuView as menuViewOn, OWN_ID, panelView, tileView} from '../../gnome-extension/viewModel.js';
+import {NOTHING, Presence} from '../../gnome-extension/shared/daemon.js';
+import {chosen, dashboardUri, menuView as menuViewOn, OWN_ID, panelView, tileView, title} from '../../gnome-extension/viewModel.js';
 import {backend, efficiency, fleet, running, TABLE} from './daemonStates.mjs';
 
 const DESKTOP = {nameOf: id => id.split('.').at(-1), timeOf: unixSeconds => `${unixSeconds}`};
@@ -12,13 +12,15 @@ const menuView = state => menuViewOn(state, DESKTOP);
 const UP = fleet(backend());
 const in_ = (...told) => running({backends: UP, efficiency: efficiency(...told)});
 const sentence = (...told) => menuView(in_(...told)).header.sentence;
+const labels = rows => rows.map(({label}) => label);
+const lines = ({notes, fleet: rows}) => [...notes, ...rows].map(({name = '', status}) => name || status);
 
 for (const {mode: token, label} of TABLE.filter(({mode}) => mode !== 'Auto')) {
     test(`in ${token} the tile says so and is off, and the menu checks it`, () => {
-        const {title, subtitle, checked} = tileView(in_(token));
-        assert.deepEqual([title, subtitle, checked], ['AI Efficiency', label, false]);
+        const {subtitle, checked} = tileView(in_(token));
+        assert.deepEqual([title(), subtitle, checked], ['AI Efficiency', label, false]);
         const rows = menuView(in_(token)).modes;
-        assert.deepEqual(rows.filter(mode => mode.checked).map(mode => mode.token), [token]);
+        assert.deepEqual(rows.filter(mode => mode.checked).map(mode => mode.asks), [chosen(token)]);
         assert.deepEqual(rows.filter(mode => mode.inUse), []);
     });
     test(`in Auto over ${token} the tile says ${token} alone, in blue, and the menu marks both`, () => {
@@ -26,8 +28,8 @@ for (const {mode: token, label} of TABLE.filter(({mode}) => mode !== 'Auto')) {
         const {subtitle, checked, icon} = tileView(state);
         assert.deepEqual([subtitle, checked, icon], [label, true, 'ai-mode-auto']);
         const rows = menuView(state).modes;
-        assert.deepEqual(rows.filter(mode => mode.checked).map(mode => mode.token), ['Auto']);
-        assert.deepEqual(rows.filter(mode => mode.inUse === 'In use').map(mode => mode.token), [token]);
+        assert.deepEqual(rows.filter(mode => mode.checked).map(mode => mode.asks), [chosen('Auto')]);
+        assert.deepEqual(rows.filter(mode => mode.inUse === 'In use').map(mode => mode.asks), [chosen(token)]);
     });
 }
 
@@ -41,9 +43,9 @@ for (const [presence, subtitle, says, start] of [
     test(`a daemon that is ${presence} shows “${subtitle}” and neither modes nor figures`, () => {
         const state = {...running({backends: UP}), presence};
         assert.deepEqual([tileView(state).subtitle, tileView(state).checked], [subtitle, false]);
-        const {header, note, modes, fleet: line, trouble, energy, dashboard, start: offered} = menuView(state);
-        assert.deepEqual([header.sentence || note, offered], [says, start]);
-        assert.deepEqual([modes, line, trouble, energy, dashboard], [[], '', [], '', null]);
+        const {header, modes, holds, fleet: rows, ways, start: offered} = menuView(state);
+        assert.deepEqual([header.sentence, labels(offered).join()], [says, start]);
+        assert.deepEqual([modes, holds, rows, labels(ways)], [[], [], [], ['AI Efficiency Settings']]);
         assert.equal(panelView(state, 'always').visible, false);
     });
 }
@@ -59,7 +61,7 @@ test('a daemon that cannot tell says what went wrong, however long that is', () 
     const silent = trouble => menuView({...NOTHING, presence: Presence.SILENT, trouble});
     assert.equal(silent('no such interface').header.sentence, 'No such interface');
     const long = 'the state file /home/somebody/.local/state/state.json is damaged';
-    assert.deepEqual([silent(long).header.sentence, silent(long).note], ['', `T${long.slice(1)}`]);
+    assert.deepEqual([silent(long).header.sentence, lines(silent(long))], ['', [`T${long.slice(1)}`]]);
 });
 
 test('a daemon that tells little of its mode breaks nothing', () => {
@@ -90,38 +92,42 @@ test('a hold is told by the name of its program, beside the mode that was chosen
 });
 
 test('Performance can be held for an hour, which the header tells by the clock, and any hold can be ended', () => {
-    const row = ActiveHolds => menuView(in_('Balanced', 'Balanced', '', {ActiveHolds})).hold;
-    assert.deepEqual(row([]), {label: 'Performance for 1 Hour', ends: false, application: ''});
-    assert.deepEqual(row(HELD.ActiveHolds), {label: 'Release from Calls', ends: true, application: 'org.gnome.Calls'});
+    const rows = ActiveHolds => menuView(in_('Balanced', 'Balanced', '', {ActiveHolds})).holds;
+    const asks = chosen('Balanced'); // which ends every hold
+    assert.deepEqual(rows([]), [{label: 'Performance for 1 Hour', asks: ['HoldModeFor', '(sssu)', ['Performance', '', OWN_ID, 3600]]}]);
+    assert.deepEqual(rows(HELD.ActiveHolds), [{label: 'Release from Calls', asks, application: 'org.gnome.Calls'}]);
     const own = {ApplicationId: OWN_ID, Profile: 'Performance', EndsUnixSeconds: 1_800_000_000};
-    assert.deepEqual(row([own]), {label: 'Stop Now', ends: true, application: OWN_ID});
-    assert.deepEqual(row([own, ...HELD.ActiveHolds]), {label: 'Release All Holds', ends: true, application: ''});
+    assert.deepEqual(rows([own]), [{label: 'Stop Now', asks, application: OWN_ID}]);
+    assert.deepEqual(rows([own, ...HELD.ActiveHolds]), [{label: 'Release All Holds', asks}]);
     const told = {ActiveHolds: [own], ReasonCode: 'held', ReasonDetails: {application_id: OWN_ID}};
     assert.match(sentence('Balanced', 'Performance', 'held', told), /^Performance until 1800000000$/);
 });
 
 test('Performance can be held until the battery is full, while it is charged and nothing is held', () => {
-    const charged = more => menuView(in_('Balanced', 'Balanced', '', more)).charged;
-    assert.equal(charged({Charging: true}), 'Performance Until Charged');
-    assert.equal(charged({Charging: false}), '');
-    assert.equal(charged({}), '', 'an old daemon');
-    assert.equal(charged({Charging: true, ...HELD}), '');
+    const held = more => menuView(in_('Balanced', 'Balanced', '', more)).holds;
+    const untilCharged = {label: 'Performance Until Charged', asks: ['HoldModeUntilCharged', '(sss)', ['Performance', '', OWN_ID]]};
+    assert.deepEqual(held({Charging: true})[1], untilCharged);
+    for (const more of [{Charging: false}, {}, {Charging: true, ...HELD}])
+        assert.equal(held(more).length, 1);
     const own = {ApplicationId: OWN_ID, Profile: 'Performance', EndsUnixSeconds: 1_800_000_000, UntilCharged: true};
     const told = {ActiveHolds: [own], ReasonCode: 'held', ReasonDetails: {application_id: OWN_ID}};
     assert.equal(sentence('Balanced', 'Performance', 'held', told), 'Performance until charged');
 });
 
 test('models can be unloaded where some are in memory', () => {
-    const unload = LoadedModels => menuView(running({backends: fleet(backend({LoadedModels}))})).unload;
-    assert.equal(unload(['qwen3:4b']), 'Unload Models');
-    assert.equal(unload([]), '');
-    assert.equal(unload(undefined), '', 'an old daemon');
+    const unloads = LoadedModels => labels(menuView(running({backends: fleet(backend({LoadedModels}))})).ways).includes('Unload Models');
+    assert.deepEqual([['qwen3:4b'], [], undefined].map(unloads), [true, false, false]);
 });
 
 test('a sentence that is too long for the header has a row of its own', () => {
     const why = `because ${'of this '.repeat(10).trim()}`;
-    const {header, note} = menuView(in_('Auto', 'Quiet', why));
-    assert.deepEqual([header.sentence, note], ['', `Quiet: ${why}`]);
+    const {header, notes} = menuView(in_('Auto', 'Quiet', why));
+    assert.deepEqual([header.sentence, notes], ['', [{status: `Quiet: ${why}`}]]);
+});
+
+test('right to left, where the Shell cuts what is below the title, the sentence has a row of its own', () => {
+    const {header, notes} = menuViewOn(in_('Quiet'), {...DESKTOP, isRightToLeft: true});
+    assert.deepEqual([header.sentence, notes], ['', [{status: 'Quiet: slow fans and a cool lap'}]]);
 });
 
 test('a mode is read out with its description and whether it is in use', () => {
@@ -144,44 +150,43 @@ test('the panel\'s icon follows the preference and the work, and believes the nu
 });
 
 test('the panel\'s icon is that of the mode in force', () => {
-    const {icon, accessibleName} = panelView(in_('Auto', 'Quiet', 'x'), 'always');
-    assert.deepEqual([icon, accessibleName], ['ai-mode-quiet', 'AI Efficiency: Quiet']);
+    const {icon, accessible_name: name} = panelView(in_('Auto', 'Quiet', 'x'), 'always');
+    assert.deepEqual([icon, name], ['ai-mode-quiet', 'AI Efficiency: Quiet']);
 });
 
 const DAY = {requests: 5, energy_joules: 5400};
 for (const [what, today, line] of [
     ['with a saving', {...DAY, saved_joules: 1800}, 'Today 1.5 Wh · 25% less than Performance'],
+    ['of estimates', {...DAY, saved_joules: 1800, energy_source: 'estimated'}, 'Today ≈ 1.5 Wh · 25% less than Performance'],
+    ['of readings that were shared out', {...DAY, energy_source: 'attributed'}, 'Today ≈ 1.5 Wh'],
+    ['of readings', {...DAY, energy_source: 'measured', energy_error_joules: 540}, 'Today 1.5 Wh'],
     ['with a loss', {...DAY, saved_joules: -1800}, 'Today 1.5 Wh · 50% more than Performance'],
     ['without a difference', {...DAY, saved_joules: 9}, 'Today 1.5 Wh'],
     ['with an unknown saving', {...DAY, saved_joules: NaN}, 'Today 1.5 Wh'],
     ['with tails', {...DAY, spent_watt_hours: 2}, 'Today 2 Wh'],
     ['with money', {...DAY, money_spent: {USD: 0.01234, EUR: 2}}, 'Today 1.5 Wh · 0.012 USD · 2 EUR'],
-    ['with its error', {...DAY, energy_source: 'estimated', energy_error_joules: 2700}, 'Today 1.5 Wh ±50%, estimated'],
-    ['with the error of its tails', {
-        ...DAY, energy_source: 'measured', energy_error_joules: 540, idle_tail_joules: 1800, idle_tail_error_joules: 900,
-        spent_watt_hours: 2,
-    }, 'Today 2 Wh ±20%, measured'],
-    ['with a budget', {...DAY, budget_watt_hours: 20}, 'Today 1.5 Wh of 20 Wh'],
-    ['with a spent budget', {...DAY, budget_watt_hours: 1, budget_reason: 'today’s 1 Wh are spent'},
-        'Today 1.5 Wh of 1 Wh · the day’s budget is spent'],
+    ['with money and a saving', {...DAY, money_spent: {USD: 0.01}, saved_joules: 1800}, 'Today 1.5 Wh · 0.01 USD'],
+    ['with a budget', {...DAY, budget_watt_hours: 20, saved_joules: 1800}, 'Today 1.5 Wh of 20 Wh'],
     ['without requests', {requests: 0, energy_joules: 0}, ''],
     ['of unknown energy', {requests: 2, energy_joules: NaN}, ''],
     ['of an old daemon', undefined, ''],
 ]) {
     test(`a day ${what} is shown as “${line}”`, () => {
-        assert.equal(menuView(running({routing: {Today: today}})).energy.replaceAll('\u00a0', ' '), line);
+        const rows = menuView(running({backends: UP, routing: {Today: today}})).fleet.map(({status}) => status.replaceAll('\u00a0', ' '));
+        assert.deepEqual(rows, ['1 backend ready', ...line ? [line] : []]);
     });
 }
 
 test('an engine that ended has a row, unless that of its backend says so already', () => {
     const ended = {backend: 'igpu', model: 'phi4', reason: 'x', reason_code: 'engine_ended', reason_details: {detail: 'killed'}};
-    const names = more => menuView(running({backends: fleet(backend(more)), fleet: {EnginesEnded: [ended]}})).trouble.map(({name}) => name);
+    const names = more => menuView(running({backends: fleet(backend(more)), fleet: {EnginesEnded: [ended]}})).fleet
+        .map(({name}) => name).filter(Boolean);
     assert.deepEqual(names({}), ['phi4']);
     assert.deepEqual(names({Reason: 'it did not load phi4'}), ['iGPU']);
 });
 
 test('requests that wait, also for the charger, are counted in the backends\' line', () => {
-    const line = told => menuView(running({backends: UP, fleet: told})).fleet;
+    const line = told => lines(menuView(running({backends: UP, fleet: told}))).join();
     assert.equal(line({WaitingByPriority: {normal: 2, critical: 1}, Deferred: 3}), '1 backend ready · 6 waiting');
     for (const told of [{}, {WaitingByPriority: {normal: 0}, Deferred: 0}, {WaitingByPriority: 'x', Deferred: NaN}])
         assert.equal(line(told), '1 backend ready');

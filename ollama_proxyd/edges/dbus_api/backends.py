@@ -58,15 +58,10 @@ class BackendObject:
             self.exported.tell(measured=False)
 
     def _values(self) -> dict[str, Any]:
-        return properties(
-            contract("Backend"),
-            backend_status(
-                self.view,
-                self._services.system.value,
-                self._services.governor.setting.value.row,
-                self._services.clock.monotonic(),
-            ),
-        )
+        services, spec = self._services, self.view.spec
+        row = services.governor.setting.value.row
+        status = backend_status(self.view, services.system.value, row, services.clock.monotonic())
+        return {"Engine": spec.flavor, "Endpoint": spec.endpoint, **properties(contract("Backend"), status)}
 
 
 class Backends:

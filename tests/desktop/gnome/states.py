@@ -77,6 +77,8 @@ HOT = {"TooHot": Variant("b", True), "TemperatureCelsius": Variant("d", 97.0)}
 DAY = {
     "requests": Variant("x", 40),
     "energy_joules": Variant("d", 5400.0),
+    "energy_source": Variant("s", "estimated"),
+    "energy_error_joules": Variant("d", 1350.0),
     "saved_joules": Variant("d", 2540.0),
     "compared": Variant("x", 40),
 }

@@ -44,7 +44,7 @@ def test_after_a_request_the_menu_says_what_the_day_took(desktop: Desktop) -> No
     desktop.daemon.choose("Efficiency")
     assert desktop.daemon.ask_whole().status == 200
     desktop.open_menu()
-    desktop.until_menu_says("Today 0.0")
+    desktop.until_menu_says("Today ≈\u00a00.0")
     desktop.until_menu_says("% less than Performance")
     desktop.picture("menu-after-a-request")
 

@@ -20,6 +20,9 @@ ENTRY = "[Desktop Entry]\nType=Application\nName=Calls\nIcon=call-start-symbolic
 TEXT = ("org.gnome.desktop.interface", "text-scaling-factor")
 FEWER = """(() => driver.all(driver.quickSettings().menu.actor, a => ['Power Mode', 'Night Light',
     'Airplane Mode', 'Keyboard'].includes(a.title)).forEach(tile => tile.hide()))()"""
+ENERGY_LINES = """Math.max(0, ...driver.all(%s.menu.actor, a => a.mapped && a.clutter_text && a.text?.includes('Wh'))
+    .map(a => a.clutter_text.get_layout().get_line_count()))"""
+"""How many lines the day's energy takes."""
 SCHEME = ("org.gnome.desktop.interface", "color-scheme")
 
 
@@ -51,6 +54,7 @@ class Photographer:
             for part in (self.tile, f"{self.tile}.menu.actor"):
                 assert shell.eval(IS_CUT % part) == [], f"{name}, {scheme}"
             assert shell.eval(f"driver.isOnScreen({self.tile}.menu.box)"), name
+            assert shell.eval(ENERGY_LINES % self.tile) <= 1, name
         self.desktop.close_menus()
 
 

@@ -89,7 +89,8 @@ def test_what_was_found_on_this_machine_is_shown(desktop: Desktop, preferences: 
 def test_without_the_daemon_they_say_so(desktop: Desktop, preferences: Preferences) -> None:
     desktop.daemon.end()
     preferences.go_to("Auto")
-    preferences.until_says("The Daemon Is Not Running")
+    preferences.until_says("Not running")
+    preferences.until_says("Start")
     preferences.picture("preferences-without-the-daemon")
     assert desktop.shell.eval(f"!!{WINDOW}")
     assert said_by_gjs(desktop) == []

@@ -211,6 +211,8 @@ async def test_each_backend_is_an_object_with_every_property(program: Program) -
     assert values == {
         "Id": "npu",
         "Name": "Test npu",
+        "Engine": "generic",
+        "Endpoint": "http://127.0.0.1:1/npu",
         "Machine": "",
         "Hardware": "npu",
         "Health": "up",

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
-import {DaemonSettings} from '../../../gnome-extension/prefs/daemonSettings.js';
+import {DaemonSettings} from '../../../gnome-extension/prefs/autoPage.js';
 
 /** A daemon that answers when it is told to. */
 class SlowDaemon {
@@ -12,7 +12,7 @@ class SlowDaemon {
     constructor(settings) {
         this.settings = new DaemonSettings(entries => this.change(entries), error => this.refusals.push(error.message),
             () => this.shows++);
-        this.settings.told(settings);
+        this.settings.told = settings;
     }
 
     change(entries) {
@@ -57,7 +57,7 @@ test('of many clicks only the last goes with the next question', async () => {
 test('an old value that the daemon tells meanwhile does not take back what the person wants', () => {
     const daemon = new SlowDaemon({low_battery_percent: 50});
     daemon.settings.want('low_battery_percent', 48);
-    daemon.settings.told({low_battery_percent: 49});
+    daemon.settings.told = {low_battery_percent: 49};
     assert.equal(daemon.settings.shown('low_battery_percent'), 48);
 });
 
@@ -67,7 +67,7 @@ test('after its consent the value stays until the daemon tells another', async (
     daemon.asked[0].accept();
     await done;
     assert.equal(daemon.settings.shown('quiet_hours_start'), '7:00');
-    daemon.settings.told({quiet_hours_start: '07:00'});
+    daemon.settings.told = {quiet_hours_start: '07:00'};
     assert.equal(daemon.settings.shown('quiet_hours_start'), '07:00');
 });
 

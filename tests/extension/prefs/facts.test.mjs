@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
 import {backendFacts, daemonFacts, dayFacts, deviceFacts, engineFacts, powerFacts} from '../../../gnome-extension/prefs/facts.js';
-import {NOTHING} from '../../../gnome-extension/shared/daemonState.js';
+import {NOTHING} from '../../../gnome-extension/shared/daemon.js';
 
 const NAN = Number.NaN;
 const BACKEND = {
     Id: 'npu', Name: 'The NPU', Hardware: 'npu', Health: 'up', Reason: '', Models: ['qwen3:4b', 'phi4'], InFlight: 0,
     TokensPerSecond: 9.84, PowerWatts: 3, TemperatureCelsius: 41.4, Asleep: false, Unknown: {},
-    details: {engine: 'ollama', endpoint: 'http://127.0.0.1:11434'},
+    Engine: 'ollama', Endpoint: 'http://127.0.0.1:11434',
 };
 const text = (thing, title) => thing.facts.find(each => each.title === title)?.text.replaceAll('\u00a0', ' ');
 const backend = changes => backendFacts({...BACKEND, ...changes});
@@ -31,12 +31,10 @@ test('what is not known of a backend is told with its reason, and never as a num
         PowerWatts: NAN, TemperatureCelsius: NAN, TokensPerSecond: NAN,
         Unknown: {PowerWatts: {reason: 'no sensor'}, TemperatureCelsius: {reason: 'no thermometer'}, TokensPerSecond: {reason: 'no request yet'},
             Asleep: {reason: 'it is elsewhere'}},
-        details: {endpoint: 'http://x', unknown: {engine: {reason: 'it has not answered'}}},
     });
     assert.equal(text(npu, 'Power draw'), 'Unknown: no sensor');
     assert.equal(text(npu, 'Temperature'), 'Unknown: no thermometer');
     assert.equal(text(npu, 'Measured speed'), 'Unknown: no request yet');
-    assert.equal(text(npu, 'Engine'), 'Unknown: it has not answered');
     assert.equal(text(npu, 'Sleep'), 'Unknown: it is elsewhere');
 });
 
@@ -45,7 +43,7 @@ test('a measured 0 is a value', () => {
 });
 
 test('a property that an old daemon lacks is unknown, not an error', () => {
-    const old = backendFacts({Id: 'npu', details: {}});
+    const old = backendFacts({Id: 'npu'});
     assert.equal(old.title, 'npu');
     assert.equal(old.subtitle, 'Unknown hardware · Not checked yet');
     assert.equal(text(old, 'Power draw'), 'Unknown: the daemon gives no reason');
@@ -53,10 +51,6 @@ test('a property that an old daemon lacks is unknown, not an error', () => {
 
 test('a backend without a model says so', () => {
     assert.equal(text(backend({Models: []}), 'Models'), 'None');
-});
-
-test('details that could not be fetched are told with the reason', () => {
-    assert.equal(text(backend({details: {failure: 'it took too long'}}), 'Engine'), 'Unknown: it took too long');
 });
 
 test('a backend that is down is marked, and says why', () => {
@@ -134,14 +128,14 @@ test('a daemon that tells nothing of the machine is survived', () => {
         assert.equal(value, 'Unknown: the daemon gives no reason');
 });
 
-test('Auto is shown with the mode that it took and why', () => {
-    const told = (title, efficiency) => daemonFacts({...NOTHING, efficiency}).find(each => each.title === title).text;
-    const auto = {CurrentMode: 'Auto', EffectiveMode: 'Quiet', Reason: 'these are the quiet hours'};
-    assert.equal(told('Mode', auto), 'Auto · Quiet');
-    assert.equal(told('Reason', auto), 'These are the quiet hours');
-    assert.equal(told('Mode', {CurrentMode: 'UltraEfficiency', EffectiveMode: 'UltraEfficiency'}), 'Ultra Efficiency');
-    assert.equal(told('Mode', {CurrentMode: 'Whisper'}), 'Whisper');
-    assert.equal(told('Reason', {CurrentMode: 'Whisper'}), 'Unknown: the daemon gives no reason');
+test('the day’s energy is told with how far it may be wrong and from where it is known', () => {
+    const energy = Today => daemonFacts({...NOTHING, routing: {Today}}).find(each => each.title === 'Energy today').text.replaceAll('\u00a0', ' ');
+    const day = {energy_joules: 5400, energy_error_joules: 2700, energy_source: 'estimated'};
+    assert.equal(energy(day), '1.5 Wh · ±50% · estimated');
+    assert.equal(energy({...day, energy_source: 'measured', energy_error_joules: 540, idle_tail_joules: 1800, idle_tail_error_joules: 900}),
+        '2 Wh · ±20% · measured');
+    assert.equal(energy({energy_joules: 5400}), '1.5 Wh');
+    assert.equal(energy({...day, energy_joules: NAN}), 'Unknown: the daemon gives no reason');
 });
 
 test('a version that the daemon does not tell is unknown', () => {

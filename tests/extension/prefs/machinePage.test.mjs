@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
-import {KeyedRows} from '../../../gnome-extension/prefs/machinePage.js';
+import {keyedRows} from '../../../gnome-extension/prefs/machinePage.js';
 
 function list() {
     const there = [];
     let made = 0;
-    const rows = new KeyedRows(() => {
+    const show = keyedRows(() => {
         made++;
         const row = {};
         return {row, show: item => (row.text = item.text)};
     }, row => there.push(row), row => there.splice(there.indexOf(row), 1));
-    return {there, rows, made: () => made, texts: () => there.map(({text}) => text)};
+    return {there, rows: {show}, made: () => made, texts: () => there.map(({text}) => text)};
 }
 
 test('a thing that is still there keeps its row, and its row shows the new value', () => {

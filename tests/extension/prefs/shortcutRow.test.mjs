@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
-import {meaning} from '../../../gnome-extension/prefs/shortcutRow.js';
+import {meaning} from '../../../gnome-extension/prefs/generalPage.js';
 
 const press = (key, ...held) => meaning({
     key,
