@@ -11,7 +11,6 @@ from ollama_proxyd.core.events import Accepted, Event, Finished, Flow, Timings, 
 from ollama_proxyd.core.faults import fault_of, lack_of
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.requests import Request
-from ollama_proxyd.core.values import replace
 from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.lease import Lease
 from ollama_proxyd.services.ports import Clock
@@ -174,7 +173,7 @@ class Attempt:
                 await self.events.aclose()
             finally:
                 failure = error if isinstance(error, ProxyError) else None
-                self.ended = replace(self._end(error, failure), traceparent=self._request.hints.traceparent)
+                self.ended = self._end(error, failure)
                 self._energy.book(self._metered, self.ended)
                 self._lease.report(self.ended, failure)
 
@@ -184,16 +183,10 @@ class Attempt:
         (spent, currency), code = self._spent(finished.usage), failure.code if failure else None
         if is_displaced := code in GAVE_WAY:
             failure = None
+        which = self.ranked.backend_id, self.ranked.model, request.operation, request.hints.request_id
+        times = self._begun_s, now_s, self.first_s
         return AttemptEnded(
-            backend_id=self.ranked.backend_id,
-            model=self.ranked.model,
-            operation=request.operation,
-            request_id=request.hints.request_id,
-            begun_s=self._begun_s,
-            ended_s=now_s,
-            first_s=self.first_s,
-            prompt_tokens=request.prompt_tokens,
-            stream=request.stream,
+            *(*which, *times, request.prompt_tokens, request.stream),
             error=None if is_displaced else _kind_of(error),
             status=failure.status if failure else None,
             code=code,
@@ -213,6 +206,7 @@ class Attempt:
             resumed=request.spoken is not None,
             needs_vision=request.needs_vision,
             needs_tools=request.needs_tools,
+            traceparent=request.hints.traceparent,
             keeps_s=request.keeps_s,
             asked_s=self._asked_s,
             program=request.hints.asker.program,

@@ -91,7 +91,7 @@ def what_it_showed(ended: AttemptEnded, known: Speed) -> Answer:
         context_tokens=ended.prompt_tokens,
         output_tokens=None if ended.resumed or ended.operation not in WRITING else ended.usage.completion_tokens,
         is_cut=ended.finish is FinishReason.LENGTH,
-        asker=(ended.program.name, ended.operation.value),
+        asker=(ended.program.name, ended.operation._value_),
         beside=next(iter(beside)) if len(beside) == 1 else None,
         slowing=slowing,
     )

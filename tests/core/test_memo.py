@@ -9,7 +9,7 @@ from hypothesis import given
 from ollama_proxyd.core.fleet import BackendView, FleetView, Hardware, LoadedModel, Model
 from ollama_proxyd.core.keeping import Memory
 from ollama_proxyd.core.learning import Speed
-from ollama_proxyd.core.memo import MOST_RESULTS, by_identity
+from ollama_proxyd.core.memo import MOST_RESULTS, Once, by_identity
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.cost import Candidate, Line, LineKey, line
@@ -162,3 +162,20 @@ def test_a_request_that_comes_or_goes_costs_work_for_its_own_backend_alone(monke
         drawn.clear()
         rank(Query(TINY.name), fleet, UNKNOWN_SYSTEM, setting(Mode.BALANCED))
         assert len(drawn) == expected
+
+
+def test_what_is_made_once_is_made_when_it_is_asked_for_first_and_again_after_a_failure() -> None:
+    made: list[object] = []
+
+    def make() -> object:
+        made.append(object())
+        if len(made) == 1:
+            raise LookupError
+        return made[-1]
+
+    once = Once(make)
+    assert made == []
+    with pytest.raises(LookupError):
+        once()
+    assert once() is once() is made[1]
+    assert len(made) == 2

@@ -17,7 +17,7 @@ from ollama_proxyd.core.policy.eligibility import FitnessRule, Situation, held, 
 from ollama_proxyd.core.policy.heat import critical_heat, heat_share, noise_share
 from ollama_proxyd.core.policy.mode_limits import standing
 from ollama_proxyd.core.policy.priors import expect
-from ollama_proxyd.core.policy.residence import keeping
+from ollama_proxyd.core.policy.residence import keeping, upkeep
 from ollama_proxyd.core.policy.trial import known_until_s
 from ollama_proxyd.core.readings import DeviceState, SystemState, known
 from ollama_proxyd.core.reasons import Reason
@@ -52,13 +52,10 @@ def _elsewhere(found: Candidate, machine: Machine, system: SystemState) -> Candi
 
 def taught(before: Candidate, view: BackendView, row: ModeRow) -> Candidate:
     """The same backend once nothing but what is learned of it has changed."""
-    expected = expect(view, before.model)
-    return before._replace(
-        view=view,
-        expected=expected,
-        keeping=keeping(view, before.model, before.device, expected.power_w, row.price_of_time_w),
-        known_until_s=known_until_s(view, before.model),
-    )
+    expected, model, kept = expect(view, before.model), before.model, before.keeping
+    if upkeep(view, model, expected.power_w) is not kept.costs:
+        kept = keeping(view, model, before.device, expected.power_w, row.price_of_time_w)
+    return before._replace(view=view, expected=expected, keeping=kept, known_until_s=known_until_s(view, model))
 
 
 @by_identity

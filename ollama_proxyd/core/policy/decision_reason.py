@@ -65,7 +65,7 @@ def why_chosen(situation: Situation, asked: Demand, ranked: Sequence[Ranked]) ->
 def _because(ranked: Sequence[Ranked], situation: Situation) -> tuple[str, dict[str, Any]]:
     """Why the first comes before the others: the code, and what it tells of another backend."""
     best, place = ranked[0], tier(ranked[0].beyond, situation)
-    if (busy := _kept_by_its_queue(ranked, situation)) is not None:
+    if len(ranked) > 1 and (busy := _kept_by_its_queue(ranked, situation)) is not None:
         (told,) = [limit.values for limit in busy.beyond if limit.code == "mode_wait"]
         values = {"backend_id": busy.backend_id, "queue_wait_seconds": busy.queue_wait_s}
         return "queue_too_long", {**_next(values), "waited_seconds": told.get("waited_seconds")}

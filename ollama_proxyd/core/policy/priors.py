@@ -100,8 +100,7 @@ def expect(view: BackendView, model: Model) -> Expectation:
 @by_identity
 def _expect(spec: BackendSpec, model: Model, degraded: Reason | None, speed: Speed, watts: Watts | None) -> Expectation:
     measured_w = _settled_w(watts)
-    is_mixed = is_mixture(model.name, model.family, model.parameter_size)
-    prior = _prior(spec.profile, spec.hardware, model.size_bytes, is_mixed=is_mixed, is_local=spec.is_local)
+    prior = _prior_of(spec, model)
     ttft_s, decode_tps, prefill_tps = prior.ttft_s, prior.decode_tps, prior.prefill_tps
     if degraded:
         ttft_s, decode_tps = _as_on_the_cpu(ttft_s, decode_tps)
@@ -210,6 +209,13 @@ class _Prior(NamedTuple):
     decode_tps: float
     prefill_tps: float | None
     notes: tuple[tuple[str, Reason], ...]
+
+
+@by_identity
+def _prior_of(spec: BackendSpec, model: Model) -> _Prior:
+    """What is expected of a backend before anything was seen of it."""
+    is_mixed = is_mixture(model.name, model.family, model.parameter_size)
+    return _prior(spec.profile, spec.hardware, model.size_bytes, is_mixed=is_mixed, is_local=spec.is_local)
 
 
 @lru_cache(maxsize=1024)

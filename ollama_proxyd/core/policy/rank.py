@@ -58,7 +58,7 @@ def assess(query: Query, fleet: FleetView, system: SystemState, setting: ModeSet
     """Find the backends that can do the work, and what is asked of them."""
     situation = Situation(query, setting, system, under_way=sum([view.in_flight for view in fleet]))
     table = table_of(fleet, situation)
-    asker = query.hints.asker.program.name, query.operation.value
+    asker = query.hints.asker.program.name, query.operation._value_
     asked = demand(query, setting.row, table.typical_tokens(asker))
     failing = failing_of([table.candidate(number) for number in table.failing], query) if table.failing else ()
     return Assessment(fleet, situation, asked, table, failing)

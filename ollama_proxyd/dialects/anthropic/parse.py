@@ -1,10 +1,11 @@
 """Reads Anthropic's requests: at once what routing needs, the whole content on demand."""
 
 from collections.abc import Iterable, Mapping
-from functools import cache, partial
+from functools import partial
 
 import msgspec
 
+from ollama_proxyd.core.memo import Once
 from ollama_proxyd.core.requests import (
     Api,
     Chat,
@@ -83,7 +84,7 @@ def parse_count(body: bytes, hints: Hints) -> Request:
         model=head.model,
         stream=bool(head.stream),
         body=body,
-        content=cache(lambda: chat_content(body)),
+        content=Once(lambda: chat_content(body)),
         hints=hints,
         prompt_tokens=max(1, (len(body) - media.size_bytes) // _BYTES_PER_TOKEN + media.images * _IMAGE_TOKENS),
         max_tokens=head.max_tokens,

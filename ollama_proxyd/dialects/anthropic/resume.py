@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 
 import msgspec
 
+from ollama_proxyd.core.memo import Once
 from ollama_proxyd.core.requests import Content, Json, Request
 from ollama_proxyd.core.spoken import Spoken
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, with_item
@@ -23,4 +23,4 @@ def resumed(request: Request, spoken: Spoken, parse_content: Callable[[bytes], C
     if request.max_tokens is not None:
         fields["max_tokens"] = msgspec.Raw(msgspec.json.encode(max(request.max_tokens - spoken.tokens, 1)))
     body = msgspec.json.encode(fields)
-    return replace(request, body=body, content=cache(lambda: parse_content(body)), spoken=spoken)
+    return replace(request, body=body, content=Once(lambda: parse_content(body)), spoken=spoken)

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.memo import Once
 from ollama_proxyd.core.requests import (
     Api,
     Audio,
@@ -78,7 +79,7 @@ def request_of(
         model=head.model or "",
         stream=head.stream is not False and not only_loads,
         body=body,
-        content=cache(partial(read_content, body)),
+        content=Once(partial(read_content, body)),
         hints=hints,
         prompt_tokens=(len(body) - images_bytes) // 4,
         max_tokens=answer_limit(head.options),

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
 import msgspec
 
+from ollama_proxyd.core.memo import Once
 from ollama_proxyd.core.requests import (
     Api,
     Chat,
@@ -77,7 +78,7 @@ def request_of(
         model=head.model,
         stream=bool(head.stream),
         body=body,
-        content=cache(lambda: parse_content(body)),
+        content=Once(lambda: parse_content(body)),
         hints=hints,
         prompt_tokens=max(1, (len(body) - media.size_bytes) // BYTES_PER_TOKEN + media.images * IMAGE_TOKENS),
         max_tokens=None if limit is None or limit < 0 else limit,

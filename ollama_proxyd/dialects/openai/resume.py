@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 
 import msgspec
 
+from ollama_proxyd.core.memo import Once
 from ollama_proxyd.core.requests import Content, Request
 from ollama_proxyd.core.spoken import Spoken
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_value, present, with_item
@@ -47,7 +47,7 @@ def _resumed(
             fields[name] = _raw(max(limit - spoken.tokens, 1))
     fields["stream_options"] = _USAGE
     body = msgspec.json.encode(fields)
-    return replace(request, body=body, content=cache(lambda: parse_content(body)), spoken=spoken)
+    return replace(request, body=body, content=Once(lambda: parse_content(body)), spoken=spoken)
 
 
 def _raw(value: str | int) -> msgspec.Raw:

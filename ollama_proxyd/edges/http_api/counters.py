@@ -71,7 +71,7 @@ class Counters:
         model = self._bounded(backend_id, outcome.model)
         self._requests.sums[backend_id, model, _status(outcome)] += 1
         if outcome.decision is not None:
-            mode = outcome.decision.effective_mode.value
+            mode = outcome.decision.effective_mode._value_
             self._decisions.sums[backend_id, _why(outcome, outcome.decision), mode] += 1
         for failed in outcome.retried:
             self._retries.sums[(failed,)] += 1
@@ -104,7 +104,7 @@ class Counters:
         energy, name = ended.energy, ended.program.name or NOBODY
         if len(self._programs) < MOST_PROGRAMS:
             self._programs.add(name)
-        joules, error_j, source = amount(energy.total_j), amount(energy.error_j), energy.source.value
+        joules, error_j, source = amount(energy.total_j), amount(energy.error_j), energy.source._value_
         model = ended.backend_id, self._bounded(ended.backend_id, ended.model), source
         program = name if name in self._programs else OTHER, source
         self._joules_of_models.sums[model] += joules

@@ -58,7 +58,7 @@ def cost(energy: Energy | None) -> dict[str, str]:
     if energy is None:
         return {}
     error = str(energy.error_percent)
-    return {ENERGY: f"{energy.total_j:.2f}", ENERGY_SOURCE: energy.source.value, ENERGY_ERROR: error}
+    return {ENERGY: f"{energy.total_j:.2f}", ENERGY_SOURCE: energy.source._value_, ENERGY_ERROR: error}
 
 
 def routed(decision: Decision, backend_id: str | None, ignored_fields: Iterable[str] = ()) -> dict[str, str]:
