@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 from math import isfinite
+from typing import Final
 
 from ollama_proxyd.core.engine_instances import Ended, Instance, Phase
-from ollama_proxyd.core.fleet import FleetView
+from ollama_proxyd.core.fleet import BackendView, FleetView
 from ollama_proxyd.core.memory_budget import Budgets, total
-from ollama_proxyd.core.reasons import reason_fields
+from ollama_proxyd.core.reasons import Reason, reason_fields
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.saved_prompts import SavedState
+
+MOST_UNFIT: Final = 20
 
 
 def instance_fields(each: Instance) -> dict[str, Json]:
@@ -35,8 +38,13 @@ def ended_fields(each: Ended) -> dict[str, Json]:
 
 
 def unusable_fields(fleet: FleetView) -> list[Json]:
-    """What looks like a model in the folder of an engine, and is none."""
-    return [{"backend": each.spec.id, **reason_fields(why)} for each in fleet for why in each.unusable]
+    """What looks like a model in the folder of an engine and is none, or can never fit into memory."""
+    return [{"backend": each.spec.id, **reason_fields(why)} for each in fleet for why in _unusable(each)]
+
+
+def _unusable(view: BackendView) -> list[Reason]:
+    unfit = [each.unfit for each in view.models if each.unfit is not None]
+    return [*view.unusable, *unfit[:MOST_UNFIT]]
 
 
 def saved_fields(state: SavedState) -> dict[str, Json] | None:

@@ -140,6 +140,26 @@ TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
         "engines log llama tiny; let this user read /m, or name another folder in models_dir",
     ),
     (
+        "engines",
+        replace(
+            HEALTHY,
+            status={
+                **NOW,
+                "models_unusable": [
+                    {
+                        "backend": "llama",
+                        "reason": "'big' needs 40 GB of ram on llama, and engines may have 12 GB",
+                        "reason_code": "never_fits",
+                        "reason_details": {"model": "big"},
+                    }
+                ],
+            },
+        ),
+        Level.WARNING,
+        "'big' needs 40 GB of ram on llama, and engines may have 12 GB",
+        "allow more in memory_budget",
+    ),
+    (
         "engine sockets",
         replace(
             HEALTHY,

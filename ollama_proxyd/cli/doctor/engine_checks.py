@@ -26,11 +26,13 @@ def engines(facts: DoctorFacts) -> Finding | None:
 
 def _of_files(unusable: Sequence[Any]) -> Iterator[str]:
     """What helps with the first of each kind."""
-    by_code = {each["reason_code"]: each["reason_details"]["path"] for each in reversed(unusable)}
+    by_code = {each["reason_code"]: each["reason_details"].get("path") for each in reversed(unusable)}
     if path := by_code.get("models_folder_unreadable"):
         yield f"let this user read {path}, or name another folder in models_dir: ollama-proxyctl config edit"
     if path := by_code.get("model_unusable"):
         yield f"replace or remove: {path}"
+    if "never_fits" in by_code:
+        yield "allow more in memory_budget, or take a smaller model or context: ollama-proxyctl config edit"
 
 
 def sockets(facts: DoctorFacts) -> Finding | None:

@@ -22,6 +22,7 @@ def _obstacle(codes: str, kind: ErrorKind, advice: str | None = None, param: str
     return Obstacle(frozenset(codes.split()), kind, advice, param)
 
 
+MORE_ROOM = "allow more in memory_budget, or take a smaller model or context"
 _STRICT = "choose a mode that allows more, or leave strict limits out"
 
 OBSTACLES: tuple[Obstacle, ...] = (
@@ -39,7 +40,7 @@ OBSTACLES: tuple[Obstacle, ...] = (
     _obstacle("mode_power", ErrorKind.LIMIT_UNMET, _STRICT),
     _obstacle("game", ErrorKind.LIMIT_UNMET, "end the game, or leave strict limits out"),
     _obstacle("no_vision operation_unsupported", ErrorKind.UNSUPPORTED),
-    _obstacle("never_fits", ErrorKind.NO_ROOM, "allow more in memory_budget, or take a smaller model or context"),
+    _obstacle("never_fits", ErrorKind.NO_ROOM, MORE_ROOM),
     _obstacle("model_excluded model_too_large", ErrorKind.MODEL_NOT_FOUND),
     _obstacle("down health_unknown already_tried", ErrorKind.UNAVAILABLE),
     _obstacle(

@@ -14,7 +14,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.routed import RoutedError
 from ollama_proxyd.dialects.anthropic.errors import render_error as render_anthropic
 from ollama_proxyd.dialects.base import ClientDialect
-from ollama_proxyd.dialects.framing.statuses import NOT_IMPLEMENTED, STATUS_OF_CODE, STATUSES, told_kind
+from ollama_proxyd.dialects.framing.statuses import NOT_IMPLEMENTED, STATUS_OF_CODE, STATUSES, status_of, told_kind
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.context import REQUEST_ID, speaks_anthropic
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
@@ -39,7 +39,7 @@ def render_own(error: ProxyError) -> tuple[int, bytes]:
     body = {"error": error.message, "kind": error.kind.value}
     if error.param is not None:
         body["param"] = error.param
-    return STATUSES[error.kind], msgspec.json.encode(body)
+    return status_of(error), msgspec.json.encode(body)
 
 
 OWN = ErrorRenderer(render_own)

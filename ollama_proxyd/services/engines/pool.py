@@ -8,7 +8,7 @@ from functools import partial
 
 from ollama_proxyd.core.engine_files import ModelFile
 from ollama_proxyd.core.engine_instances import Changed, Instance, Phase, Signal
-from ollama_proxyd.core.errors import IN_USE, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.memory_budget import Budgets, Tenant, decide, excess, never_fits
 from ollama_proxyd.core.reasons import Reason
@@ -17,10 +17,10 @@ from ollama_proxyd.services.engines.ends import Ends
 from ollama_proxyd.services.engines.footprints import Footprints
 from ollama_proxyd.services.engines.patience import Patience
 from ollama_proxyd.services.engines.restarts import started
-from ollama_proxyd.services.engines.room import CARDS, Room, no_room, why_never
+from ollama_proxyd.services.engines.room import CARDS, Room, in_use, no_room, why_never
 from ollama_proxyd.services.engines.roster import Roster
 from ollama_proxyd.services.engines.running import Place, Running
-from ollama_proxyd.services.engines.starting import Starter
+from ollama_proxyd.services.engines.starting import MOST_SILENCES, Starter
 from ollama_proxyd.services.engines.survivors import Survivors
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.tasks import Tasks
@@ -64,7 +64,9 @@ class EnginePool:
             if running.failure is not None:
                 raise running.failure.but()
             yield running
-            running.is_fresh = False
+            if running.is_fresh:
+                running.is_fresh = False
+                self._tasks.start("measure", self._footprints.measure(running))
             self.ends.forget(running.place)
         finally:
             self._release(running)
@@ -86,9 +88,8 @@ class EnginePool:
     def unfit(self, spec: BackendSpec, file: ModelFile) -> Reason | None:
         """Why a model can never be loaded there."""
         needs = self.room.needs(spec, self._footprints.expected(spec, file))
-        others = [
-            each for each in self._tenants() if each.key is not self._roster.current.get(Place(spec.id, file.name))
-        ]
+        own = self._roster.current.get(Place(spec.id, file.name))
+        others = [each for each in self._tenants() if each.key is not own]
         short = never_fits(self.budgets, others, needs)
         return None if short is None else why_never(spec.id, file.name, short)
 
@@ -123,7 +124,7 @@ class EnginePool:
             if verdict.short is not None:
                 if not verdict.is_for_good and self._patience.may_wait():
                     return
-                self._drop(first, no_room(*first.place, verdict.short))
+                self._drop(first, no_room(*first.place, verdict))
             elif verdict.fits:
                 self._roster.take(first)
                 first.move(Signal.FITS)
@@ -209,8 +210,7 @@ class EnginePool:
         if running is None:
             return
         if running.users and not drains:
-            message = f"backend {backend_id} works with {model!r}"
-            raise ProxyError(ErrorKind.UPSTREAM_REJECTED, message, status=409, code=IN_USE)
+            raise in_use(backend_id, model)
         self.leave(running)
         await running.gone.wait()
 
@@ -260,7 +260,7 @@ class EnginePool:
         """Serve with a process that was taken over, or have another one started where somebody waits."""
         assert running.process is not None
         try:
-            probe = await self.starter.ready(running, running.process)
+            probe = await self.starter.ready(running, running.process, MOST_SILENCES)
         except ProxyError as error:
             log.warning("an engine of an earlier start is of no use: %s", error.message)
             if running.phase is Phase.LOADING and running.users:

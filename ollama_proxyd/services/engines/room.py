@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from math import inf, isfinite
 
 from ollama_proxyd.core.engine_program import EngineSettings
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import IN_USE, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BYTES_PER_GB, BackendSpec, Hardware
-from ollama_proxyd.core.memory_budget import RAM, Budget, Budgets, Bytes, Short
+from ollama_proxyd.core.memory_budget import RAM, Budget, Budgets, Bytes, Short, Verdict
+from ollama_proxyd.core.policy.obstacles import MORE_ROOM
 from ollama_proxyd.core.readings import DeviceState, Reading, SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.services.cell import Cell
@@ -91,6 +92,16 @@ def why_never(backend_id: str, model: str, short: Short) -> Reason:
     return Reason("never_fits", backend_id=backend_id, model=model, memory=short.memory, **gigabytes)
 
 
-def no_room(backend_id: str, model: str, short: Short) -> ProxyError:
-    """The same for a client that has waited for it."""
-    return ProxyError(ErrorKind.NO_ROOM, str(why_never(backend_id, model, short)), code="insufficient_memory")
+def no_room(backend_id: str, model: str, verdict: Verdict) -> ProxyError:
+    """The same for a client that has waited for it, and what to do."""
+    assert verdict.short is not None
+    do = MORE_ROOM if verdict.is_for_good else "other programs have the rest: end some of them, and try again"
+    message = f"{why_never(backend_id, model, verdict.short)}; {do}"
+    return ProxyError(ErrorKind.NO_ROOM, message, code="insufficient_memory")
+
+
+def in_use(backend_id: str, model: str) -> ProxyError:
+    """For a model that is not stopped, since requests are under way on it."""
+    until = f"to stop it once its requests have ended: ollama-proxyctl engines stop {backend_id} {model}"
+    message = f"backend {backend_id} works with {model!r}; {until}"
+    return ProxyError(ErrorKind.UPSTREAM_REJECTED, message, status=409, code=IN_USE)

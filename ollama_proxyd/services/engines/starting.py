@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
+from math import inf
 from typing import Final
 
 from ollama_proxyd.core.engine_instances import Address, End, Launch
@@ -125,12 +126,12 @@ class Starter:
         self.news(running)
         return await self.ready(running, process)
 
-    async def ready(self, running: Running, process: EngineProcess) -> Probe:
-        """Wait until a process answers; raises ProxyError where it ends or is too slow, and stops it then."""
-        running.backend = backend = self._make(running.spec, running.address, running.api_key)
+    async def ready(self, running: Running, process: EngineProcess, most_silences: float = inf) -> Probe:
+        """Wait until a process answers; raises ProxyError where it ends, or is too slow or too silent, and stops it."""
+        running.backend = self._make(running.spec, running.address, running.api_key)
         ended = asyncio.create_task(process.ended(), name="engines.ended")
         try:
-            return await self._until_ready(running, process, backend, ended)
+            return await self._until_ready(running, process, ended, most_silences)
         except BaseException:
             await process.stop()
             raise
@@ -138,10 +139,12 @@ class Starter:
             ended.cancel()
 
     async def _until_ready(
-        self, running: Running, process: EngineProcess, backend: Backend, ended: asyncio.Task[End]
+        self, running: Running, process: EngineProcess, ended: asyncio.Task[End], most_silences: float
     ) -> Probe:
-        engine, begun_s, pause_s = running.spec.engine, self._clock.monotonic(), FIRST_LOOK_S
+        engine, backend, begun_s, pause_s = running.spec.engine, running.backend, self._clock.monotonic(), FIRST_LOOK_S
         assert engine is not None
+        assert backend is not None
+        silences = 0
         while True:
             trouble = f"it was not ready after {engine.start_timeout_s:g} s"
             try:
@@ -150,9 +153,10 @@ class Starter:
                     return probe
                 trouble = f"another program listens at its address {running.address.endpoint}"
             except ProxyError as error:
+                silences = silences + 1 if error.kind is ErrorKind.UPSTREAM_TIMEOUT else 0
                 if error.code != UNREACHABLE:
                     trouble = f"{trouble}: {error.message}"
-            if self._clock.monotonic() - begun_s > engine.start_timeout_s:
+            if self._clock.monotonic() - begun_s > engine.start_timeout_s or silences >= most_silences:
                 raise _failure(running, trouble)
             pause = asyncio.ensure_future(self._clock.sleep(pause_s))
             await asyncio.wait({pause, ended}, return_when=asyncio.FIRST_COMPLETED)

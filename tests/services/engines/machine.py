@@ -82,7 +82,9 @@ class Answering(FakeBackend):
         self.process = process
 
     async def probe(self) -> Probe:
-        if not self.process.is_ready or self.process.hangs:
+        if self.process.hangs:
+            raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "no answer")
+        if not self.process.is_ready:
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, "connection refused", code=UNREACHABLE)
         return await super().probe()
 

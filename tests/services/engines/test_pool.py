@@ -10,6 +10,7 @@ from ollama_proxyd.core.engine_instances import Phase
 from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.errors import IN_USE, NOT_LOADED, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Hardware, Model, Probe
+from ollama_proxyd.core.policy.obstacles import MORE_ROOM
 from ollama_proxyd.services.engines import footprints
 from ollama_proxyd.services.engines.restarts import PAUSES_S
 from tests.belady import fewest_evictions
@@ -116,7 +117,7 @@ async def test_a_model_that_can_never_fit_is_refused_with_the_numbers(narrow: Ca
         await narrow.used("huge", 10 * GB)
     assert why.value.kind is ErrorKind.NO_ROOM
     assert narrow.machine.started == []
-    assert str(narrow.pool.unfit(narrow.spec, file("huge", 10 * GB))) == why.value.message
+    assert why.value.message == f"{narrow.pool.unfit(narrow.spec, file('huge', 10 * GB))}; {MORE_ROOM}"
     assert narrow.pool.unfit(narrow.spec, file("a")) is None
 
 
@@ -134,6 +135,16 @@ async def test_it_is_waited_for_so_long_only(case: Case) -> None:
     with pytest.raises(ProxyError) as why:
         await case.used("a")
     assert why.value.kind is ErrorKind.NO_ROOM
+    assert why.value.message.endswith("; other programs have the rest: end some of them, and try again")
+
+
+async def test_nothing_is_refused_by_the_estimate_of_a_pinned_model_that_has_answered(narrow: Case) -> None:
+    narrow.spec = engine_spec(program=EngineProgram(command=PROGRAM.command, pinned=("a",)))
+    narrow.machine.sizes["a"] = int(0.5 * GB)
+    await narrow.used("a")
+    await settle()
+    await narrow.used("b", 1.77 * GB)
+    assert narrow.machine.names == ["a", "b"]
 
 
 @pytest.mark.parametrize("seed", range(5))

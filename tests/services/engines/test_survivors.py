@@ -97,6 +97,16 @@ async def test_one_that_does_not_answer_is_replaced_for_those_who_wait(restart: 
     assert {each.phase for each in restart.after.pool.instances} == {Phase.READY}
 
 
+async def test_one_that_hangs_is_replaced_soon(restart: Restart) -> None:
+    for process in restart.machine.started:
+        process.hangs = True
+    clock = restart.machine.clock
+    begun_s = clock.monotonic()
+    restart.after.pool.reconcile({"llama": restart.after.spec})
+    assert await restart.after.used("a") == "2"
+    assert clock.monotonic() - begun_s < 60
+
+
 async def test_who_is_stopped_while_it_looks_leaves_the_notes_alone(restart: Restart) -> None:
     kept = restart.machine.left
     restart.machine.kept = kept
