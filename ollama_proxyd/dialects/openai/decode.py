@@ -1,5 +1,6 @@
 """Reads the answers of OpenAI-style engines: streams and whole answers."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -23,7 +24,7 @@ from ollama_proxyd.dialects.openai.answer import (
 )
 from ollama_proxyd.dialects.openai.calls import CallNumbers, whole_calls
 from ollama_proxyd.dialects.openai.errors import error_in_answer, not_openai
-from ollama_proxyd.dialects.openai.plain import plain_text
+from ollama_proxyd.dialects.openai.plain import plain_text, plainly_split
 
 
 def top_logprobs_of(content: Content) -> int | None:
@@ -110,12 +111,26 @@ class TextDecoder(ChunkDecoder):
     """The same for an answer that is told on, piece by piece."""
 
     def feed(self, block: bytes, most: int | None = None) -> list[Event]:
-        """The events of a block; the commonest is read in one step."""
+        """The events of a block; the commonest frames are read in one step each."""
+        found: list[Event] = []
+        for frame in plainly_split(block):
+            left = None if most is None else most - len(found)
+            if left == 0:
+                break
+            try:
+                found += self._feed_one(frame, left)
+            except ProxyError:
+                if not found:
+                    raise
+                break
+        return found
+
+    def _feed_one(self, block: bytes, most: int | None) -> Sequence[Event]:
         plain = None if self.ended or self._failure is not None else plain_text(block)
         if plain is None or self.number not in {None, plain[0]}:
             return super().feed(block, most)
         self.has_read, self.number = True, plain[0]
-        return [self._counted_in(Delta(plain[1]), None)]
+        return (self._counted_in(Delta(plain[1]), None),)
 
 
 def decode_answer(body: bytes, top_logprobs: int | None = None) -> list[Event]:

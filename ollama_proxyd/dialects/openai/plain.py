@@ -1,5 +1,6 @@
 """The commonest frame of a stream, read in one step: one piece of text, and nothing else that tells anything."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -41,6 +42,13 @@ class _Frame(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _FRAME = msgspec.json.Decoder(_Frame)
+
+
+def plainly_split(block: bytes) -> Sequence[bytes]:
+    """The frames of a block where their ends are the commonest; else the block as one."""
+    if block.find(b"\n\n", 0, len(block) - 2) < 0 or b"\r" in block or not block.endswith(b"\n\n"):
+        return (block,)
+    return [frame + b"\n\n" for frame in block[:-2].split(b"\n\n")]
 
 
 def plain_text(block: bytes) -> tuple[int, str] | None:

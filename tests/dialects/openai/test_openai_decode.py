@@ -406,13 +406,19 @@ ODD_CHOICES = [
 def test_the_commonest_frame_is_read_as_every_other(frames: list[Any], end: str) -> None:
     said = [f"data: {json.dumps({**PLAIN, 'choices': choices, **more})}{end}".encode() for choices, more in frames]
     told = []
-    for decoder in (ChunkDecoder(), TextDecoder()):
+    for decoder, blocks in (
+        (ChunkDecoder(), said),
+        (TextDecoder(), said),
+        (ChunkDecoder(), [b"".join(said)]),
+        (TextDecoder(), [b"".join(said)]),
+    ):
         events: list[Any] = []
         try:
-            for each in said:
+            for each in blocks:
                 events += decoder.feed(each)
             events.append(decoder.finish())
         except ProxyError as error:
             events.append(str(error))
         told.append([(each, each.tokens) if isinstance(each, Delta) else each for each in events])
     assert told[0] == told[1]
+    assert told[2] == told[3]
