@@ -184,3 +184,20 @@ def test_many_conversations_are_answered_at_once_and_leave_the_page_its_connecti
         answered(page)
         expect(page.locator(".answer")).to_have_text("A first word, the last.")
     page.locator("#mode").select_option("Balanced")
+
+
+def test_more_pages_than_a_browser_opens_connections_all_follow_the_status(
+    visit: Any, engine: Engine, scripted_daemon: Daemon
+) -> None:
+    window = visit(scripted_daemon)
+    pages = [window.open(path) for path in ("/chat", "/dashboard", "/ui/models", "/ui/energy") * 2]
+    for mode in ("Quiet", "Balanced"):
+        scripted_daemon.post("/efficiency", {"mode": mode})
+        for page in (pages[0], pages[4]):
+            expect(page.locator("#mode")).to_have_value(mode)
+        for page in (pages[1], pages[5]):
+            expect(page.locator("#mode-title")).to_have_text(mode)
+        pages.pop(0).close()
+        pages.insert(0, window.open("/chat"))
+    send(pages[0], "hello")
+    answered(pages[0])

@@ -10,23 +10,17 @@ const KEEP_EVERY_MS = 1000;
 const FIGURES_EVERY_MS = 200;
 
 const AT_ONCE = 4; // a browser opens six connections to one server: one follows the status, one renders and asks
-let free = AT_ONCE;
-const line = []; // who waits until an answer has ended
 
+/** A turn among the answers of all pages of this browser. */
 async function inTurn(signal, waits, what) {
-  if (free === 0) {
-    waits();
-    await new Promise((go, leave) => {
-      line.push(go);
-      signal.addEventListener("abort", () => line.includes(go) && leave(line.splice(line.indexOf(go), 1)));
-    });
-  } else free -= 1;
-  try {
-    await what();
-  } finally {
-    if (line.length) line.shift()();
-    else free += 1;
+  if (!navigator.locks) return what();
+  const seat = (at) => `ollama-proxyd seat ${at}`;
+  for (let at = 0; at < AT_ONCE; at += 1) {
+    const isDone = await navigator.locks.request(seat(at), { ifAvailable: true }, async (lock) => lock && (await what(), true));
+    if (isDone) return undefined;
   }
+  waits();
+  return navigator.locks.request(seat(Math.floor(Math.random() * AT_ONCE)), { signal }, what);
 }
 
 export class Answering {

@@ -2,6 +2,7 @@
 
 import { tab } from "./memory.js";
 
+const NAME = "ollama-proxyd status";
 const TOKEN = "ollama-proxyd-token";
 const SILENT_MS = 45000; // the server shows every 20 s that it lives
 const WAITS_MS = [500, 1000, 2000, 4000, 8000];
@@ -47,7 +48,10 @@ export async function change(path, body) {
   await ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 }
 
-/** Tells each status to `told`, and to `lost` when there is none; goes on for ever, but not while nobody looks. */
+/** Tells each status to `told`, and to `lost` when there is none; goes on for ever, but not while nobody looks.
+
+One page of a browser follows and tells the others: a browser opens six connections to a server, for all its pages.
+*/
 export class Stream {
   constructor({ told, lost, refused }) {
     this.told = told;
@@ -55,6 +59,8 @@ export class Stream {
     this.refused = refused;
     this.failures = 0;
     this.abort = null;
+    this.others = null;
+    this.last = null; // the status, while this page follows
     this.timer = null;
     this.isStopped = false;
     document.addEventListener("visibilitychange", () => (document.hidden ? this.pause() : this.again()));
@@ -75,23 +81,46 @@ export class Stream {
   async follow() {
     const abort = new AbortController();
     this.abort = abort;
+    const name = `${NAME} ${tab.get(TOKEN) ?? ""}`; // who has no token hears nothing of those that have one
+    this.join(name);
     let why = "The proxy has ended the connection";
     let isRefused = false;
     try {
-      await this.read(abort);
+      await (navigator.locks ? navigator.locks.request(name, { signal: abort.signal }, () => this.read(abort)) : this.read(abort));
     } catch (error) {
       isRefused = error instanceof NeedsToken;
       if (!isRefused) why = abort.isSilent || error instanceof TypeError ? "The proxy does not answer" : sentence(error.message);
     }
     this.abort = null;
+    this.last = null;
     if (isRefused) this.refused();
     else if (!document.hidden) this.wait(why);
+  }
+
+  /** Hears what the page that follows tells, and tells others if it is this one. */
+  join(name) {
+    if (this.others?.name === name || !navigator.locks) return;
+    this.others?.close();
+    this.others = new BroadcastChannel(name);
+    this.others.onmessage = ({ data: { status, why } }) => {
+      if (document.hidden) return;
+      if (status) this.show(status);
+      else if (why) this.lost(why);
+      else if (this.last) this.others.postMessage({ status: this.last });
+    };
+    this.others.postMessage({});
+  }
+
+  show(status) {
+    this.failures = 0;
+    this.told(status);
   }
 
   wait(why) {
     const wait_ms = WAITS_MS[Math.min(this.failures, WAITS_MS.length - 1)];
     this.failures += 1;
     this.lost(why);
+    this.others?.postMessage({ why });
     this.timer = setTimeout(() => this.again(), wait_ms);
   }
 
@@ -123,8 +152,9 @@ export class Stream {
       const data = lines.filter((line) => line.startsWith("data:")).map((line) => line.slice(5)).join("\n");
       if (!data) continue;
       if (lines.includes("event: error")) throw new Error(JSON.parse(data).error);
-      this.failures = 0;
-      this.told(JSON.parse(data));
+      this.last = JSON.parse(data);
+      this.others?.postMessage({ status: this.last });
+      this.show(this.last);
     }
     return rest;
   }
