@@ -140,3 +140,16 @@ def test_model_names_are_shown_as_text(visit: Any, engine: Engine, scripted_daem
     page.locator("#model").click()
     expect(page.locator(".choice-name")).to_have_text("<img src=x onerror=hit=1>")
     assert page.evaluate("window.hit") is None
+
+
+def test_a_message_of_a_megabyte_freezes_the_page_as_little(
+    visit: Any, engine: Engine, scripted_daemon: Daemon
+) -> None:
+    page = visit(scripted_daemon).open()
+    page.evaluate("document.querySelector('#words').value = 'wörd '.repeat(200_000)")
+    count_pauses(page)
+    page.locator("#composer").evaluate("(form) => form.requestSubmit()")
+    answered(page)
+    expect(page.locator(".answer")).to_have_text("Hello.")
+    assert len(engine.script.asked[-1]["messages"][-1]["content"]) > 990_000
+    assert longest_pause_s(page) < FREEZE_S

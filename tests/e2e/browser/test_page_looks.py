@@ -63,6 +63,16 @@ def test_every_page_fits_every_width_and_keeps_nobody_out(visit: Any, demo: Daem
     assert violations(page) == []
 
 
+def test_a_chat_that_is_magnified_four_times_can_still_be_read(visit: Any, demo: Daemon) -> None:
+    page = visit(demo, viewport={"width": 320, "height": 256}, reduced_motion="reduce").open("/chat")
+    fill(page, "/chat")
+    page.screenshot(path=PICTURES / "chat-400-percent.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert page.evaluate("document.querySelector('#log').clientHeight") > 150
+    page.locator("#send").scroll_into_view_if_needed()
+    page.locator("#send").click(trial=True)
+
+
 _LEFT_IN_ENGLISH = """async (language) => {
     const table = (await import(`/ui/${language}.js`)).default;
     const found = [];

@@ -87,6 +87,21 @@ def test_only_pictures_are_taken_and_what_is_left_out_is_told(
     assert page.evaluate(_DROP_WORDS) == [False, False]
 
 
+def test_a_paste_that_would_keep_the_browser_busy_for_minutes_is_refused(
+    visit: Any, engine: Engine, scripted_daemon: Daemon
+) -> None:
+    page = visit(scripted_daemon).open()
+    paste = """(letters) => {
+        const data = new DataTransfer();
+        data.setData("text/plain", "w".repeat(letters));
+        const event = new ClipboardEvent("paste", { clipboardData: data, cancelable: true, bubbles: true });
+        document.querySelector("#words").dispatchEvent(event);
+        return event.defaultPrevented;
+    }"""
+    assert [page.evaluate(paste, letters) for letters in (1_000_000, 5_000_000)] == [False, True]
+    expect(page.locator("#notice")).to_have_text("At most 4,000,000 characters can be pasted.")
+
+
 def test_a_reload_shows_the_same_conversation_and_going_back_the_one_before(
     visit: Any, engine: Engine, scripted_daemon: Daemon
 ) -> None:

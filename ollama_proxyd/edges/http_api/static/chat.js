@@ -4,7 +4,7 @@ import { Answering } from "./answering.js";
 import { OPTIONS } from "./asking.js";
 import { Conversations } from "./conversations.js";
 import { act, announce, askForToken, follow, tellNotice } from "./frame.js";
-import { t } from "./i18n.js";
+import { amount, t } from "./i18n.js";
 import { browser } from "./memory.js";
 import { AnswerView, asked } from "./message.js";
 import { by, fill, make, mark, say } from "./page.js";
@@ -16,6 +16,7 @@ import { change } from "./stream.js";
 
 const MODEL = "ollama-proxyd-model";
 const MOST_TITLE = 60;
+const MOST_WORDS = 4_000_000; // characters of a paste
 const running = new Map(); // answers under way, by conversation
 const shown = new WeakMap(); // elements, by message
 let conversation = fresh();
@@ -330,9 +331,13 @@ function toEnd() {
   if (isAtEnd) by("log").scrollTop = by("log").scrollHeight;
 }
 
+const MOST_HEIGHT_PX = 240;
+const LONG = 4000; // letters that fill the field in any case, and take long to be measured
+
 function grow() {
-  by("words").style.blockSize = "auto";
-  by("words").style.blockSize = `${Math.min(by("words").scrollHeight, 240)}px`;
+  const field = by("words");
+  if (field.value.length < LONG) field.style.blockSize = "auto";
+  field.style.blockSize = `${field.value.length < LONG ? Math.min(field.scrollHeight, MOST_HEIGHT_PX) : MOST_HEIGHT_PX}px`;
 }
 
 function showSide(isShown) {
@@ -379,7 +384,12 @@ by("picture").addEventListener("click", () => (sees() === false ? tellNotice(`${
 by("picture-file").addEventListener("change", () => addPictures([...by("picture-file").files]));
 by("log").addEventListener("scroll", () => { isAtEnd = by("log").scrollHeight - by("log").scrollTop - by("log").clientHeight < 60; }, { passive: true });
 document.addEventListener("keydown", keys);
-document.addEventListener("paste", (event) => addPictures(filesIn(event.clipboardData)));
+document.addEventListener("paste", (event) => {
+  addPictures(filesIn(event.clipboardData));
+  if ((event.clipboardData?.getData("text").length ?? 0) <= MOST_WORDS) return;
+  event.preventDefault(); // a field with more keeps the browser busy for minutes
+  tellNotice(t("At most {count} characters can be pasted.", { count: amount(MOST_WORDS) }));
+});
 for (const name of ["dragover", "drop"])
   document.addEventListener(name, (event) => {
     if (!event.dataTransfer?.types.includes("Files")) return; // words are dropped as everywhere

@@ -28,10 +28,15 @@ async function rendering(text) {
   }
 }
 
-/** Plain text, however long a line of it is. */
+/** Plain text, however long it or a line of it is. */
 export function plain(text) {
   const box = make("div", { class: "plain", dir: "auto" });
-  for (let at = 0; at < text.length; at += PIECE) box.append(make("span", { class: "piece" }, text.slice(at, at + PIECE)));
+  for (let at = 0; at < text.length; ) {
+    const piece = text.slice(at, at + PIECE);
+    const end = piece.length < PIECE ? 0 : Math.max(piece.lastIndexOf("\n"), piece.lastIndexOf(" ")) + 1;
+    box.append(make("div", { class: "piece", dir: "auto" }, end ? piece.slice(0, end) : piece));
+    at += end || piece.length;
+  }
   return box;
 }
 

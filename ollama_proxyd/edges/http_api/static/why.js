@@ -8,10 +8,31 @@ const UNITS = { joules: "J", ms: "ms", watts: "W", seconds: "s" };
 
 const OWN = new Set(["cost_joules", "energy_joules", "time_seconds", "latency_ms", "power_watts"]); // each has a column
 
+const TERMS = {
+  queue_wait: t("queue wait"),
+  network: t("network"),
+  cached_tokens: t("cached tokens"),
+  prefill: t("prefill"),
+  decode: t("decode"),
+  wake: t("wake"),
+  load: t("load"),
+  idle_tail: t("idle tail"),
+  spared: t("spared"),
+  keep_alive: t("keep alive"),
+  heat: t("heat"),
+  money: t("money"),
+  noise: t("noise"),
+  other_machine: t("other machine"),
+  delay: t("delay"),
+  late: t("late"),
+  price_of_time: t("price of time"),
+};
+
 export function term(name) {
   const parts = name.split("_");
   const unit = UNITS[parts.at(-1)];
-  return unit ? `${parts.slice(0, -1).join(" ")} (${unit})` : parts.join(" ");
+  const bare = unit ? parts.slice(0, -1) : parts;
+  return `${TERMS[bare.join("_")] ?? bare.join(" ")}${unit ? ` (${unit})` : ""}`;
 }
 
 function row(each, names, isFirst) {
