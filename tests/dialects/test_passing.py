@@ -23,7 +23,12 @@ USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 DELTA = {"role": "assistant", "content": "one", "reasoning_content": None, "tool_calls": [CALL]}
 COUNTS = {"eval_count": 1, "eval_duration": 1, "total_duration": 1, "prompt_eval_count": 1, "load_duration": 1}
 LINE = {"model": "m", "created_at": "2026-11-20T11:58:25Z", "done": False, **COUNTS}
-NATIVE = {"role": "assistant", "content": "one", "thinking": "hm", "tool_calls": [{"function": {"name": "f"}}]}
+NATIVE = {
+    "role": "assistant",
+    "content": "one",
+    "thinking": "hm",
+    "tool_calls": [{"function": {"name": "f", "arguments": {}}}],
+}
 
 
 def choice(**words: Any) -> list[Any]:

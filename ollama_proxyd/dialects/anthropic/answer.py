@@ -39,7 +39,7 @@ class Frame(msgspec.Struct):
     message: "Frame | None" = None
     content_block: Said | None = None
     delta: Said | None = None
-    content: list[Said] | None = None
+    content: list[Said] | str | None = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
     usage: WireUsage | None = None
@@ -69,11 +69,20 @@ REASONS = {
     "tool_use": FinishReason.TOOL_CALLS,
     "refusal": FinishReason.CONTENT_FILTER,
 }
+"""Anthropic's reasons."""
+
+_OTHER_REASONS = {
+    **REASONS,
+    "length": FinishReason.LENGTH,
+    "tool_calls": FinishReason.TOOL_CALLS,
+    "content_filter": FinishReason.CONTENT_FILTER,
+}
+"""OpenAI's words too; any other means that the engine simply stopped."""
 
 
 def finish_reason(word: str) -> FinishReason:
     """An engine's reason in the core's words."""
-    return REASONS.get(word, FinishReason.STOP)
+    return _OTHER_REASONS.get(word.lower(), FinishReason.STOP)
 
 
 def merged(usage: Usage, told: WireUsage | None) -> Usage:

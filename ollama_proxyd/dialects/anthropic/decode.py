@@ -4,11 +4,13 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, ToolCallDelta, Usage
+from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.anthropic.answer import FRAME, KINDS, Frame, Said, finish_reason, merged
 from ollama_proxyd.dialects.anthropic.errors import error_in_answer
 from ollama_proxyd.dialects.base import BlockDecoder, UnreadableError
 from ollama_proxyd.dialects.framing import lenient
 from ollama_proxyd.dialects.framing.numbers import count
+from ollama_proxyd.dialects.framing.reported import Report
 from ollama_proxyd.dialects.framing.sse import DONE, events
 
 
@@ -42,6 +44,8 @@ class EventDecoder(BlockDecoder):
         if frame.reported is not None:
             raise error_in_answer(frame.reported)
         if frame.type not in KINDS:
+            if (told := _reported(payload)) is not None:
+                raise error_in_answer(told)
             raise UnreadableError
         if frame.type == "message_stop":
             self.ended = True
@@ -71,11 +75,23 @@ def decode_answer(body: bytes) -> list[Event]:
     if frame.reported is not None:
         raise error_in_answer(frame.reported)
     if frame.content is None:
+        if (told := _reported(body)) is not None:
+            raise error_in_answer(told)
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, "the backend's answer holds no message")
-    deltas = [_delta(each, index) for index, each in enumerate(frame.content)]
+    content = [Said(text=frame.content)] if isinstance(frame.content, str) else frame.content
+    deltas = [_delta(each, index) for index, each in enumerate(content)]
     reason = finish_reason(frame.stop_reason or "end_turn")
     finished = Finished(reason, merged(Usage(), frame.usage), stop_sequence=frame.stop_sequence)
     return [*filter(None, deltas), finished]
+
+
+_REPORT = msgspec.json.Decoder(Report)
+
+
+def _reported(payload: bytes) -> Json:
+    """The failure that an object of no kind of Anthropic's reports; None for none."""
+    report = lenient.read(_REPORT, payload)
+    return None if report is None else report.reported
 
 
 def _delta(said: Said, index: int) -> Delta | None:

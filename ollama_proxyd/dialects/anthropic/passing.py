@@ -1,9 +1,24 @@
 """What clients of Anthropic's API read of an answer, as strictly as the strictest of them."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+import msgspec
+
+from ollama_proxyd.core.events import FinishReason
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.anthropic.answer import REASONS, finish_reason
 from ollama_proxyd.dialects.framing.passing import Count, Form, Passed
+
+Reason = Annotated[str, msgspec.Meta(pattern=rf"^({'|'.join(REASONS)})$")]
+"""Strict clients have a list of them."""
+_WORDS = {FinishReason.STOP: "end_turn", FinishReason.LENGTH: "max_tokens", FinishReason.TOOL_CALLS: "tool_use"}
+
+
+def _with_known_reason(told: dict[str, Json]) -> dict[str, Json]:
+    word = told.get("stop_reason")
+    if not isinstance(word, str) or word in REASONS:
+        return told
+    return {**told, "stop_reason": _WORDS.get(finish_reason(word), "refusal")}
 
 
 class _Usage(Passed):
@@ -19,8 +34,13 @@ class _Said(Passed):
     signature: str | None = None
     id: str | None = None
     name: str | None = None
-    stop_reason: str | None = None
+    stop_reason: Reason | None = None
     stop_sequence: str | None = None
+
+    @classmethod
+    def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
+        """The reason in Anthropic's words."""
+        return _with_known_reason(told)
 
 
 class _Message(Passed):
@@ -30,10 +50,21 @@ class _Message(Passed):
     type: str = "message"
     role: str = "assistant"
     model: str = ""
-    stop_reason: str | None = None
+    stop_reason: Reason | None = None
     stop_sequence: str | None = None
     usage: _Usage | None = None
     stand_ins: ClassVar = {"type": "message", "role": "assistant", "model": "", "id": ""}
+
+
+class _Whole(_Message, kw_only=True):
+    stop_reason: Reason
+
+    @classmethod
+    def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
+        """A whole answer that does not say why it ended has stopped, and one may be its text alone."""
+        content, told = told.get("content"), _with_known_reason(told)
+        words = {"content": [{"type": "text", "text": content}]} if isinstance(content, str) else {}
+        return {**told, **words, "stop_reason": told.get("stop_reason") or "end_turn"}
 
 
 class _Event(Passed):
@@ -53,4 +84,4 @@ class _Event(Passed):
 
 
 EVENTS = Form(_Event, ("type",), (b"event: content_block_delta\ndata: ", b"\n\n"))
-MESSAGE = Form(_Message, ("content", "stop_reason"))
+MESSAGE = Form(_Whole, ("content", "stop_reason"))

@@ -2,21 +2,32 @@
 
 import msgspec
 
+from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import object_in, readable
 from ollama_proxyd.dialects.framing.lenient import loosely
 
 _TEXT = msgspec.json.Decoder(str)
 _EMPTY = "{}"
+_MOST_LEVELS = 3
+"""How often a text may be encoded again as a text."""
 
 
-def object_of(arguments: str) -> bytes | None:
+def in_function(call: dict[str, Json]) -> dict[str, Json]:
+    """The members of a call with what is called in its function, where some engines have it beside the id."""
+    if "function" in call or not isinstance(call.get("name"), str):
+        return call
+    function = {name: call[name] for name in ("name", "arguments") if name in call}
+    return {"function": function, **{name: value for name, value in call.items() if name not in function}}
+
+
+def object_of(arguments: str, levels: int = _MOST_LEVELS) -> bytes | None:
     """The JSON text of the object, as it was written where it can be; None where there is none."""
     text = arguments.strip()
-    if text in {"", "null"}:
+    if text in {"", "null", "[]"}:
         return _EMPTY.encode()
     if text.startswith('"'):
-        inner = readable(_TEXT, text.encode())
-        return None if inner is None or inner.lstrip().startswith('"') else object_of(inner)
+        inner = readable(_TEXT, text.encode()) if levels else None
+        return None if inner is None else object_of(inner, levels - 1)
     if text != _EMPTY:  # some engines begin with an empty object, and then send the arguments
         text = text.removeprefix(_EMPTY)
     written = text.encode(errors="replace")

@@ -38,6 +38,11 @@ class ToolCalls:
         )
 
 
+def says(call: ToolCallDelta) -> bool:
+    """Whether a call says anything; some engines send an empty one."""
+    return bool(call.name or call.arguments.strip())
+
+
 def joined(events: Iterable[Event]) -> Delta:
     """All deltas of an answer as one."""
     deltas = [event for event in events if isinstance(event, Delta)]
@@ -57,12 +62,17 @@ def finished_calls(calls: Iterable[ToolCallDelta], finished: Finished) -> list[t
 
     ProxyError when the model named no tool, or wrote no object as arguments.
     """
+    return whole_calls(calls, is_cut=finished.reason is FinishReason.LENGTH)
+
+
+def whole_calls(calls: Iterable[ToolCallDelta], *, is_cut: bool) -> list[tuple[ToolCallDelta, bytes]]:
+    """The same, where it is known whether the answer was cut."""
     found = []
-    for call in calls:
+    for call in filter(says, calls):
         arguments = object_of(call.arguments)
         if arguments is not None and call.name:
             found.append((call, arguments))
-        elif finished.reason is not FinishReason.LENGTH and (call.name or call.arguments.strip()):
+        elif not is_cut:
             what = f"'{sanitize_line(call.name)}' with arguments that are not a JSON object" if call.name else "no tool"
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"the model called {what}")
     return found

@@ -2,10 +2,15 @@
 
 from collections.abc import Iterator
 
+import msgspec
+
 from ollama_proxyd.dialects.framing.lenient import is_object
 from ollama_proxyd.dialects.framing.splitter import FrameSplitter
 
 ENDS = (b"\n",)
+
+_ERROR = b"error:"
+"""How llama-server and others write an error into any stream."""
 
 _ALONE = (b"{\n", b"{\r")
 """How an object begins that is written over several lines."""
@@ -22,8 +27,15 @@ def framed(payload: bytes) -> bytes:
 
 
 def lines(block: bytes) -> Iterator[bytes]:
-    """The lines of a block without their ends; empty ones are left out."""
-    return (line for line in block.splitlines() if line.strip())
+    """The lines of a block without their ends, an error's as {"error": …}; empty ones are left out."""
+    return (_payload(line) for line in block.splitlines() if line.strip())
+
+
+def _payload(line: bytes) -> bytes:
+    if not line.startswith(_ERROR):
+        return line
+    said = line.removeprefix(_ERROR).strip()
+    return b'{"error":' + (said if is_object(said) else msgspec.json.encode(said.decode(errors="replace"))) + b"}"
 
 
 class LineSplitter(FrameSplitter):

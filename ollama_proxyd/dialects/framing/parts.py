@@ -32,6 +32,15 @@ def said_in(content: Json, levels: int = _MOST_LEVELS) -> Said:
     return _said_in_part(content, levels) if isinstance(content, Mapping) else NOTHING
 
 
+def thought_in(*told: Json) -> str:
+    """The first thought that is told, as a text or in parts."""
+    for each in told:
+        said = NOTHING if not each else Said("", each) if isinstance(each, str) else said_in(each)
+        if said.text or said.thinking:
+            return said.thinking + said.text
+    return ""
+
+
 def _said_in_part(part: Mapping[str, Json], levels: int) -> Said:
     kind = part.get("type")
     is_thought = isinstance(kind, str) and kind.startswith(("thinking", "reasoning"))

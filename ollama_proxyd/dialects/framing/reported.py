@@ -14,7 +14,10 @@ _MOST_MEMBERS = 20
 _FAILURE = 400
 """HTTP's statuses from here on, which some gateways give in an answer of status 200."""
 _JSON = msgspec.json.Decoder[Json](Any)
-_SENTENCES = ("message", "error", "detail", "msg", "errors", "error_message", "title", "exception")
+_SENTENCES = (
+    *("message", "error", "detail", "msg", "errors", "error_message", "error_msg", "errmsg", "title", "exception"),
+    *("reason", "error_description", "description", "fault", "faultstring", "metadata", "raw"),
+)
 _FAILING = ("error", "exception", "failed", "failure")
 """How the words end by which an object says that it tells a failure, such as `response.failed`."""
 MOST_ERROR_BYTES = 4 * 1024
@@ -52,10 +55,14 @@ class Report(msgspec.Struct):
     error: Json = None
     errors: Json = None
     error_message: Json = None
+    error_msg: Json = None
+    errmsg: Json = None
+    fault: Json = None
     detail: Json = None
     message: Json = None
     msg: Json = None
     title: Json = None
+    reason: Json = None
     exception: Json = None
     response: Json = None
     type: Json = None
@@ -67,12 +74,12 @@ class Report(msgspec.Struct):
     @property
     def reported(self) -> Json:
         """The failure that it reports; None for none."""
-        fields = filter(None, (self.error, self.errors, self.error_message, self.detail, self.exception))
-        told = next(filter(is_reported, fields), None)
+        words = (self.error, self.errors, self.error_message, self.error_msg, self.errmsg, self.detail)
+        told = next(filter(is_reported, filter(None, (*words, self.exception, self.fault))), None)
         if told is None and not self._has_failed:
             return None
         if sentence(told) is None:
-            told = sentence([self.message, self.msg, self.title, {"response": self.response}]) or told
+            told = sentence([self.message, self.msg, self.title, self.reason, {"response": self.response}]) or told
         return told or True
 
     @property

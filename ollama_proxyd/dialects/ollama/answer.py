@@ -4,6 +4,7 @@ import msgspec
 
 from ollama_proxyd.core.events import Finished, FinishReason, Timings, Usage
 from ollama_proxyd.core.requests import Json
+from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.jsonbody import readable
 from ollama_proxyd.dialects.framing.logprobs import AnswerToken
 from ollama_proxyd.dialects.framing.numbers import count, seconds
@@ -31,23 +32,32 @@ class NativeAnswerFunction(msgspec.Struct):
     def arguments_text(self) -> str:
         """The JSON text of an object, which some servers send as a text; an absent or null one has no members."""
         text = bytes(self.arguments).decode(errors="replace")
-        if text.startswith('"'):
-            text = readable(_TEXT, text) or ""
-        return text if text.strip() not in {"", "null"} else "{}"
+        if (whole := object_of(text)) is not None:
+            return whole.decode()
+        return readable(_TEXT, text) or text
 
 
 class NativeAnswerCall(msgspec.Struct):
     """One whole tool call; not every version gives it an id."""
 
-    function: NativeAnswerFunction
+    function: NativeAnswerFunction | None = None
     id: str | None = None
+    name: str = ""
+    arguments: msgspec.Raw = _NO_ARGUMENTS
+
+    @property
+    def called(self) -> NativeAnswerFunction:
+        """What is called; some engines have it beside the id."""
+        return self.function or NativeAnswerFunction(self.name, self.arguments)
 
 
 class NativeAnswerMessage(msgspec.Struct):
     """What the model said in a chat."""
 
     content: Json = None
-    thinking: str | None = None
+    thinking: Json = None
+    reasoning: Json = None
+    reasoning_content: Json = None
     tool_calls: tuple[NativeAnswerCall, ...] | None = None
 
 

@@ -12,10 +12,18 @@ from ollama_proxyd.dialects.framing.lenient import pieces_in
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.framing.logprobs import read_logprobs
 from ollama_proxyd.dialects.framing.ndjson import lines
-from ollama_proxyd.dialects.framing.parts import said_in
+from ollama_proxyd.dialects.framing.parts import said_in, thought_in
 from ollama_proxyd.dialects.framing.reported import sentence
 from ollama_proxyd.dialects.framing.vectors import NO_VECTOR, vector_in
-from ollama_proxyd.dialects.ollama.answer import End, Line, NativeAnswerCall, Vectors, estimated, finished
+from ollama_proxyd.dialects.ollama.answer import (
+    End,
+    Line,
+    NativeAnswerCall,
+    NativeAnswerMessage,
+    Vectors,
+    estimated,
+    finished,
+)
 
 _END = msgspec.json.Decoder(End)
 
@@ -108,7 +116,7 @@ class LineDecoder(BlockDecoder):
         message = line.said
         content = message.content if message else line.response
         said, thought = (content, "") if isinstance(content, str) else said_in(content)
-        thought = thought or (message.thinking if message else line.thinking) or ""
+        thought = thought or (_thought(message) if message else line.thinking) or ""
         calls = message.tool_calls if message else line.tool_calls
         if self._most_calls is not None and calls:
             calls = calls[: max(self._most_calls - self._calls, 0)]
@@ -127,13 +135,20 @@ class LineDecoder(BlockDecoder):
         )
 
     def _call(self, call: NativeAnswerCall) -> ToolCallDelta:
-        index = self._calls
+        function = call.called
+        is_next_piece = self._calls > 0 and not function.name
+        index = self._calls - is_next_piece
         if index >= MOST_CALLS:
             raise too_many_calls()
-        self._calls += 1
+        self._calls = index + 1
         call_id = call.id or f"{self._call_id_prefix}{index}"
-        name, arguments = call.function.name or None, call.function.arguments_text()
-        return ToolCallDelta(index=index, id=call_id, name=name, arguments=arguments)
+        return ToolCallDelta(index, call_id, function.name or None, function.arguments_text())
+
+
+def _thought(message: NativeAnswerMessage) -> str:
+    """What was thought, for which imitators have other names."""
+    told = message.thinking or message.reasoning or message.reasoning_content
+    return told if isinstance(told, str) else thought_in(told)
 
 
 def decode_answer(body: bytes, decoder: LineDecoder | None = None) -> list[Event]:

@@ -7,9 +7,7 @@ import msgspec
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, TokenLogprob, ToolCallDelta
 from ollama_proxyd.core.requests import Json, Operation, Request
-from ollama_proxyd.core.text import sanitize_line
-from ollama_proxyd.dialects.framing.arguments import object_of
-from ollama_proxyd.dialects.framing.gathering import ToolCalls, joined
+from ollama_proxyd.dialects.framing.gathering import ToolCalls, joined, says, whole_calls
 from ollama_proxyd.dialects.framing.jsonbody import energy_in, in_one_step, present
 
 
@@ -61,14 +59,9 @@ def write_calls(calls: Iterable[ToolCallDelta], *, is_cut: bool) -> list[dict[st
     ProxyError when the model named no tool, or wrote no object as arguments.
     """
     written: list[dict[str, Json]] = []
-    for call in calls:
-        arguments = object_of(call.arguments)
-        if arguments is not None and call.name:
-            function = {"index": len(written), "name": call.name, "arguments": msgspec.Raw(arguments)}
-            written.append(present(id=call.id, function=function))
-        elif not is_cut and (call.name or call.arguments.strip()):
-            what = f"'{sanitize_line(call.name)}' with arguments that are not a JSON object" if call.name else "no tool"
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"the model called {what}")
+    for call, arguments in whole_calls(calls, is_cut=is_cut):
+        function = {"index": len(written), "name": call.name, "arguments": msgspec.Raw(arguments)}
+        written.append(present(id=call.id, function=function))
     return written
 
 
@@ -166,7 +159,8 @@ class LineEncoder:
         limit, tokens = self._request.max_tokens, finished.usage.completion_tokens
         is_cut = finished.reason is FinishReason.LENGTH or bool(limit and tokens and tokens >= limit)
         calls = write_calls(delta.tool_calls, is_cut=is_cut)
-        reason = finished.reason if len(calls) == len(delta.tool_calls) else FinishReason.LENGTH
+        is_whole = len(calls) == sum(map(says, delta.tool_calls))
+        reason = finished.reason if is_whole else FinishReason.LENGTH
         return calls or None, _REASONS.get(reason, reason.value)
 
     def _object(self, delta: Delta, reason: str | None, calls: list[dict[str, Json]] | None) -> dict[str, Json]:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import msgspec
 
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.dialects.framing.arguments import object_of
+from ollama_proxyd.dialects.framing.arguments import in_function, object_of
 from ollama_proxyd.dialects.framing.jsonbody import readable
 from ollama_proxyd.dialects.framing.lenient import is_utf8
 from ollama_proxyd.dialects.framing.parts import said_in
@@ -17,19 +17,26 @@ from ollama_proxyd.dialects.ollama.answer import LOADS
 
 class _Function(Passed):
     name: str
-    arguments: dict[str, Json] | None = None
+    arguments: dict[str, Json]
 
     @classmethod
     def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
-        """Arguments as an object, which some servers send as text."""
-        written = told.get("arguments")
+        """Arguments as an object, which some servers send as text or leave out; a call that was cut in them is none."""
+        written = told.get("arguments") or ""
+        if isinstance(written, dict):
+            return told
         arguments = object_of(written) if isinstance(written, str) else None
-        return told if arguments is None else {**told, "arguments": msgspec.json.decode(arguments)}
+        return {} if arguments is None else {**told, "arguments": msgspec.json.decode(arguments)}
 
 
 class _Call(Passed):
     function: _Function
     id: str | None = None
+
+    @classmethod
+    def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
+        """What is called stands in the function, which some servers leave out."""
+        return in_function(told)
 
 
 class _Message(Passed):
@@ -48,8 +55,8 @@ class _Message(Passed):
         return {**told, "content": said.text, **({"thinking": said.thinking} if said.thinking else {})}
 
 
-class _Line(Passed):
-    done: bool = False
+class _Line(Passed, kw_only=True):
+    done: bool
     error: None = None
     model: str = ""
     created_at: str | None = None
@@ -60,6 +67,7 @@ class _Line(Passed):
     prompt_eval_duration: Count | None = None
     eval_count: Count | None = None
     eval_duration: Count | None = None
+    stand_ins: ClassVar = {"done": False}
 
 
 class _Chat(_Line, kw_only=True):

@@ -25,15 +25,24 @@ class AnswerCall(msgspec.Struct):
     index: Json = None
     id: Json = None
     function: AnswerFunction | None = None
+    name: str | None = None
+    arguments: str | dict[str, Json] | None = None
+
+    @property
+    def called(self) -> AnswerFunction:
+        """What is called; some engines have it beside the id."""
+        return self.function or AnswerFunction(self.name, self.arguments)
 
 
 class AnswerMessage(msgspec.Struct):
-    """A message or a delta; thinking goes by two names, and `function_call` is the older word for a single call."""
+    """A message or a delta; thinking goes by many names, and `function_call` is the older word for a single call."""
 
     content: Json = None
     role: Json = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
+    reasoning_content: Json = None
+    reasoning: Json = None
+    reasoning_details: Json = None
+    thinking: Json = None
     refusal: str | None = None
     """What a model says in place of what it was asked for."""
     tool_calls: list[AnswerCall] | None = None
@@ -150,15 +159,23 @@ FINISH_REASONS = {
     "function_call": FinishReason.TOOL_CALLS,
     "content_filter": FinishReason.CONTENT_FILTER,
 }
-"""OpenAI's reasons; any other word of an engine's own means that it simply stopped."""
+"""OpenAI's reasons."""
 
-FAILURES = ("error", "abort")
-"""The reasons of answers that their engine could not end: OpenRouter's, and that of vLLM and SGLang."""
+_OTHER_REASONS = {
+    **FINISH_REASONS,
+    **dict.fromkeys(("model_length", "max_tokens", "max_output_tokens", "limit"), FinishReason.LENGTH),
+    **dict.fromkeys(("tool_call", "tool_use"), FinishReason.TOOL_CALLS),
+    **dict.fromkeys(("safety", "refusal"), FinishReason.CONTENT_FILTER),
+}
+"""The words of Mistral, Gemini, Anthropic and their imitators too; any other means that the engine simply stopped."""
+
+FAILURES = ("error", "abort", "insufficient_system_resource")
+"""The reasons of answers that their engine could not end: OpenRouter's, that of vLLM and SGLang, and DeepSeek's."""
 
 
 def finish_reason(word: str) -> FinishReason:
     """An engine's reason in the core's words."""
-    return FINISH_REASONS.get(word, FinishReason.STOP)
+    return _OTHER_REASONS.get(word.lower(), FinishReason.STOP)
 
 
 def usage_of(usage: WireUsage | None, timings: WireTimings | None) -> Usage | None:

@@ -135,9 +135,7 @@ def _whole(index: Json) -> int | None:
 
 def content_of(piece: AnswerCall) -> tuple[str, str]:
     """The name and the text of the arguments, empty where there is none."""
-    function = piece.function
-    if function is None:
-        return "", ""
+    function = piece.called
     arguments = function.arguments
     if arguments is None or isinstance(arguments, str):
         return function.name or "", arguments or ""

@@ -9,7 +9,7 @@ from ollama_proxyd.core.requests import Chat, Completion, Content
 from ollama_proxyd.dialects.base import BlockDecoder, UnreadableError
 from ollama_proxyd.dialects.framing import lenient
 from ollama_proxyd.dialects.framing.lenient import pieces_in
-from ollama_proxyd.dialects.framing.parts import said_in
+from ollama_proxyd.dialects.framing.parts import said_in, thought_in
 from ollama_proxyd.dialects.framing.sse import AROUND, DONE, events, framed
 from ollama_proxyd.dialects.openai.answer import (
     FRAME,
@@ -179,6 +179,11 @@ def _first(frame: Frame) -> Choice | None:
     return next((choice for choice in frame.choices or () if not choice.index), None)
 
 
+def _thought(message: AnswerMessage) -> str:
+    told = message.reasoning_content or message.reasoning or message.thinking or message.reasoning_details
+    return told if isinstance(told, str) else thought_in(told)
+
+
 def _delta(
     choice: Choice, message: AnswerMessage, calls: tuple[ToolCallDelta, ...], top_logprobs: int | None
 ) -> Delta | None:
@@ -186,7 +191,7 @@ def _delta(
     text, thinking = (content, "") if isinstance(content, str) else said_in(content)
     delta = Delta(
         text=text or choice.text or message.refusal or "",
-        thinking=thinking or message.reasoning_content or message.reasoning or "",
+        thinking=thinking or _thought(message),
         tool_calls=calls,
         logprobs=logprobs_of(choice.logprobs, top_logprobs),
     )

@@ -7,7 +7,9 @@ import msgspec
 
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, TokenLogprob, ToolCallDelta, Usage
 from ollama_proxyd.core.requests import Embedding, Json, Request
+from ollama_proxyd.core.values import replace
 from ollama_proxyd.dialects.framing import sse
+from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.gathering import joined
 from ollama_proxyd.dialects.framing.jsonbody import energy_in, in_one_step, object_in, present
 from ollama_proxyd.dialects.openai.vectors import asked_in, pack
@@ -146,7 +148,7 @@ class ChatEncoder(TextEncoder):
         return [*first, {"index": 0, "delta": {}, "finish_reason": _reason(finished, bool(self._calls))}]
 
     def _answer(self, delta: Delta, finished: Finished) -> Json:
-        calls = [self._call(call) for call in sorted(delta.tool_calls, key=lambda call: call.index)]
+        calls = [self._call(_whole(call)) for call in sorted(delta.tool_calls, key=lambda call: call.index)]
         content = None if calls and not delta.text else delta.text
         message: dict[str, Json] = {"role": "assistant", "content": content}
         _add_thinking(message, delta.thinking)
@@ -154,6 +156,12 @@ class ChatEncoder(TextEncoder):
             message["tool_calls"] = calls
         choice = {"index": 0, "message": message, "finish_reason": _reason(finished, bool(calls))}
         return choice | _chat_logprobs(delta)
+
+
+def _whole(call: ToolCallDelta) -> ToolCallDelta:
+    """A call with the text of an object as its arguments, unless the answer was cut in them."""
+    arguments = object_of(call.arguments)
+    return call if arguments is None else replace(call, arguments=arguments.decode())
 
 
 def _chat_logprobs(delta: Delta) -> dict[str, Json]:

@@ -66,9 +66,9 @@ def error_in_answer(error: Json) -> ProxyError:
     """An error object or sentence that came with status 200, in a stream or instead of an answer."""
     while isinstance(error, dict) and set(error) == {"error"}:
         error = error["error"]
-    message = sentence(error) or "the backend reported an error"
-    detail = msgspec.json.encode(bounded({"error": error})).decode()
-    return ProxyError(ErrorKind.UPSTREAM_FAILED, message, detail=detail)
+    said = sentence(error)
+    detail = msgspec.json.encode(bounded({"error": error})).decode() if said else None
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, said or "the backend reported an error", detail=detail)
 
 
 def not_openai() -> ProxyError:

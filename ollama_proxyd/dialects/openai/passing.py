@@ -5,14 +5,14 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.dialects.framing.arguments import object_of
-from ollama_proxyd.dialects.framing.parts import said_in
+from ollama_proxyd.dialects.framing.arguments import in_function, object_of
+from ollama_proxyd.dialects.framing.parts import said_in, thought_in
 from ollama_proxyd.dialects.framing.passing import Count, Form, Passed
-from ollama_proxyd.dialects.openai.answer import FAILURES
+from ollama_proxyd.dialects.openai.answer import FAILURES, FINISH_REASONS, finish_reason
 
 _ONCE_ENCODED = r'^(?!\s*"\s*(\{|\\"))'
 """How the text of arguments does not begin where they are an object."""
-_NO_FAILURE = rf"^(?!({'|'.join(FAILURES)})$)"
+_KNOWN_REASON = rf"^({'|'.join(FINISH_REASONS)})$"
 
 
 def with_text_id(told: dict[str, Json]) -> dict[str, Json]:
@@ -29,6 +29,15 @@ def _message_in(told: dict[str, Json], *names: str) -> Json:
         if isinstance(words, str) and (words or name == names[-1]):
             return {"content": words}
     return {}
+
+
+def _with_known_reason(told: dict[str, Json]) -> dict[str, Json]:
+    """The choice with its reason in OpenAI's words, which strict clients have a list of."""
+    word = told.get("finish_reason")
+    if not isinstance(word, str) or not word:
+        return {**told, "finish_reason": None} if "finish_reason" in told else told
+    is_known = word in FINISH_REASONS or word in FAILURES
+    return told if is_known else {**told, "finish_reason": finish_reason(word).value}
 
 
 class _Function(Passed):
@@ -60,11 +69,13 @@ class _Call(Passed):
     index: int | None = None
     id: str | None = None
     type: str | None = None
+    name: None = None
+    arguments: None = None
 
     @classmethod
     def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
-        """Ids are texts."""
-        return with_text_id(told)
+        """Ids are texts; what is called stands in the function, which some engines leave out."""
+        return with_text_id(in_function(told))
 
 
 class _WholeCall(_Call):
@@ -80,12 +91,16 @@ class _Words(Passed):
 
     @classmethod
     def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
-        """The texts of a content in parts."""
+        """The texts of what is said and thought in parts."""
+        thought = {name: thought_in(told[name]) for name in _THOUGHTS if isinstance(told.get(name), list | dict)}
+        told = {**told, **thought}
         if not isinstance(told.get("content"), list | dict):
             return told
         said = said_in(told["content"])
-        thought = {"reasoning_content": said.thinking} if said.thinking else {}
-        return {**told, "content": said.text, **thought}
+        return {**told, "content": said.text, **({"reasoning_content": said.thinking} if said.thinking else {})}
+
+
+_THOUGHTS = ("reasoning_content", "reasoning")
 
 
 class _Message(_Words):
@@ -100,7 +115,7 @@ class _WholeMessage(_Words):
 
 class _Choice(Passed):
     index: int
-    finish_reason: Annotated[str, msgspec.Meta(pattern=_NO_FAILURE)] | None = None
+    finish_reason: Annotated[str, msgspec.Meta(pattern=_KNOWN_REASON)] | None = None
     error: None = None
     stand_ins: ClassVar = {"index": 0, "delta": {}, "text": ""}
 
@@ -111,7 +126,7 @@ class _Piece(_Choice, kw_only=True):
     @classmethod
     def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
         """The words under the name that they have in a stream of a chat."""
-        return {**told, "delta": _message_in(told, "delta", "message", "text")}
+        return {**_with_known_reason(told), "delta": _message_in(told, "delta", "message", "text")}
 
 
 class _ChatChoice(_Choice, kw_only=True):
@@ -120,9 +135,9 @@ class _ChatChoice(_Choice, kw_only=True):
     @classmethod
     def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
         """A whole answer that does not say why it ended has stopped."""
-        reason = told.get("finish_reason")
+        told = _with_known_reason(told)
         message = {"message": _message_in(told, "message")} if isinstance(told.get("message"), str) else {}
-        return {**told, **message, "finish_reason": reason if isinstance(reason, str) else "stop"}
+        return {**told, **message, "finish_reason": told.get("finish_reason") or "stop"}
 
 
 class _TextChoice(_Choice, kw_only=True):
@@ -131,6 +146,7 @@ class _TextChoice(_Choice, kw_only=True):
     @classmethod
     def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
         """The words under the name that they have outside chats."""
+        told = _with_known_reason(told)
         if isinstance(told.get("text"), str):
             return told
         words = next(
