@@ -20,11 +20,17 @@ _LOCAL = ":local"
 @lru_cache(maxsize=1024)
 def canonical(name: str) -> str:
     """The name in lower case, without Ollama's default registry and with its default tag `latest`."""
-    lowered = name.strip().lower()
+    lowered = name.strip().lower().rpartition("://")[2]
     for default in _DEFAULTS:
         lowered = lowered.removeprefix(default)
     last = lowered.rsplit("/", 1)[-1]
     return lowered if ":" in last else lowered + ":latest"
+
+
+def spellings(asked: str) -> tuple[str, ...]:
+    """The canonical names that a model which is asked for may have, the likeliest first."""
+    wanted = canonical(asked)
+    return (wanted, canonical(wanted.removesuffix(_LOCAL))) if wanted.endswith(_LOCAL) else (wanted,)
 
 
 def resolve(asked: str, held: Iterable[str]) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.events import Delta, Finished, FinishReason, ToolCallDelta
+from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, ToolCallDelta
 from ollama_proxyd.core.requests import Hints
 from ollama_proxyd.dialects.anthropic.decode import decode_answer as decode_anthropic
 from ollama_proxyd.dialects.anthropic.passing import EVENTS, MESSAGE
@@ -134,7 +134,10 @@ def test_an_ollama_client_gets_no_call_whose_arguments_were_cut() -> None:
 
 
 def test_arguments_that_are_encoded_twice_are_an_object_in_a_whole_answer() -> None:
-    events = [Delta(tool_calls=(ToolCallDelta(0, "c", "f", json.dumps(json.dumps({"a": 1}))),)), Finished()]
+    events: list[Event] = [
+        Delta(tool_calls=(ToolCallDelta(0, "c", "f", json.dumps(json.dumps({"a": 1}))),)),
+        Finished(),
+    ]
     whole = json.loads(ChatEncoder(openai_chat(), 1, "id").whole(events))
     assert json.loads(whole["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"]) == {"a": 1}
 

@@ -146,6 +146,8 @@ class ToolChoiceBody(msgspec.Struct):
 
     type: str
     function: NamedFunction | None = None
+    name: str | None = None
+    """As the Responses API writes it."""
     allowed_tools: AllowedTools | None = None
 
 

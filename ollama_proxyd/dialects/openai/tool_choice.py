@@ -6,6 +6,8 @@ from ollama_proxyd.dialects.openai.options import unsupported
 from ollama_proxyd.dialects.openai.request import AllowedTools, ToolChoiceBody
 
 _MODES = {mode.value: mode for mode in ToolMode}
+_OTHER_MODES = {**_MODES, "any": ToolMode.REQUIRED}
+"""Mistral's word too."""
 _ALLOWED_MODES = (ToolMode.AUTO, ToolMode.REQUIRED)
 
 
@@ -16,14 +18,15 @@ def read_choice(
     if choice is None:
         return tools, None
     if isinstance(choice, str):
-        if choice not in _MODES:
+        if choice not in _OTHER_MODES:
             raise invalid_request(f"tool_choice must be one of {', '.join(_MODES)}, or a function", "tool_choice")
-        return tools, ToolChoice(_MODES[choice])
+        return tools, ToolChoice(_OTHER_MODES[choice])
     if choice.allowed_tools is not None:
         return _allowed(choice.allowed_tools, tools)
-    if choice.function is None:
-        raise unsupported("tool_choice", f"type '{choice.type[:40]}' has no translation")
-    return tools, ToolChoice(ToolMode.REQUIRED, choice.function.name)
+    name = choice.function.name if choice.function is not None else choice.name
+    if choice.type != "function" or name is None:
+        raise unsupported("tool_choice", f"type '{choice.type[:40]}' without a function has no translation")
+    return tools, ToolChoice(ToolMode.REQUIRED, name)
 
 
 def _allowed(allowed: AllowedTools, tools: tuple[Tool, ...]) -> tuple[tuple[Tool, ...], ToolChoice]:

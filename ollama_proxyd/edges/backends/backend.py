@@ -29,7 +29,7 @@ from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.backends.managing import manage
 from ollama_proxyd.edges.backends.passing_on import PASSED, pass_on
 from ollama_proxyd.edges.backends.request_options import RequestOptions
-from ollama_proxyd.edges.backends.server import Server
+from ollama_proxyd.edges.backends.server import Server, is_loading
 from ollama_proxyd.edges.backends.truncation import answer_truncated
 from ollama_proxyd.edges.backends.unloading import load_only, unload, works
 from ollama_proxyd.edges.backends.untrusted_json import text, whole
@@ -40,8 +40,6 @@ from ollama_proxyd.services.cell import Cell
 
 T = TypeVar("T")
 
-SERVICE_UNAVAILABLE = 503
-"""What engines say at their health route while they load a model."""
 _NO_SUCH_ROUTE = frozenset({404, 405, 501})
 _NOT_LOOKED = "not looked"
 _RECOGNITIONS = 3
@@ -212,11 +210,11 @@ class EngineBackend:
         return text(answer, "chat_template"), text(answer, "model_path")
 
     async def _ask(self) -> Probe:
-        probe = await self._ask_as_known()
+        probe = await self._ask_by_some_list()
         if not self._recognitions_left:
             return replace(probe, flavor=self._recognised)
         found = await identify(self._client, URL(self._spec.endpoint).origin(), self._server.who)
-        self._recognitions_left = 0 if found else self._recognitions_left - 1
+        left, self._recognitions_left = self._recognitions_left, 0 if found else self._recognitions_left - 1
         if found is None or found[0].api is not Api.OPENAI or found[0] is GENERIC:
             return probe
         self._recognised = found[0].name
@@ -224,11 +222,22 @@ class EngineBackend:
         try:
             probe = await self._ask_as_known()
         except ProxyError as error:
-            if error.status not in _NO_SUCH_ROUTE:
+            if is_loading(error):
                 raise
+            if error.kind is ErrorKind.UPSTREAM_TIMEOUT:
+                self._recognitions_left = left - 1  # what is late is perhaps the engine all the same
             self._recognised = None  # its model list was found before, which is worth more than this guess
             self._use(GENERIC)
         return replace(probe, flavor=self._recognised)
+
+    async def _ask_by_some_list(self) -> Probe:
+        """What the engine says; one that lacks the list of its kind, perhaps by its age, may have that of all."""
+        try:
+            return await self._ask_as_known()
+        except ProxyError as error:
+            if self._engine.models is None or self._engine.api is not Api.OPENAI or error.status not in _NO_SUCH_ROUTE:
+                raise
+            return combine([await self._findings(GENERIC.model_list)])
 
     async def _ask_as_known(self) -> Probe:
         engine = self._engine
@@ -239,7 +248,7 @@ class EngineBackend:
         )
         if isinstance(listed, ProxyError):
             raise listed
-        if isinstance(health, ProxyError) and (self._was_healthy or health.status == SERVICE_UNAVAILABLE):
+        if isinstance(health, ProxyError) and (self._was_healthy or is_loading(health)):
             raise health  # any other server may lack the route (kserve#4250); its model list is a finding
         self._was_healthy |= not isinstance(health, ProxyError)
         found = [each for each in (*extras, listed) if isinstance(each, Findings)]

@@ -11,8 +11,10 @@ from yarl import URL
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Hardware
+from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.values import value
 from ollama_proxyd.dialects.framing.jsonbody import readable
+from ollama_proxyd.dialects.framing.lenient import loosely
 from ollama_proxyd.edges.backends.engine import Answer, Engine, Sign
 from ollama_proxyd.edges.backends.engines import KNOWN_PORTS, PATHS, recognise
 from ollama_proxyd.edges.plumbing.call import Call
@@ -139,4 +141,10 @@ async def _ask(client: HttpClient, root: URL, path: str, who: str, due_s: float)
         # An answer that is no answer (a redirect, a body without end) still shows that something listens.
         return None if error.kind is ErrorKind.UPSTREAM_TIMEOUT else Answer(error.status or 0)
     headers = {name.lower(): value for name, value in reply.headers.items()}
-    return Answer(reply.status, headers, body.decode("utf-8", "replace"), readable(_JSON, body))
+    return Answer(reply.status, headers, body.decode("utf-8", "replace"), _json_in(body))
+
+
+def _json_in(body: bytes) -> Json:
+    """What a server says, None where it is no JSON."""
+    told = readable(_JSON, body)
+    return loosely(body) if told is None else told

@@ -14,8 +14,13 @@ _LATEST_UNIX_S = 253_402_300_799
 
 
 def read_models(body: Json) -> Findings:
-    """The list that every server has, with the extras that llama.cpp, vLLM and LM Studio put into it."""
-    entries = tuple(named(body, "data", "id"))
+    """The list that every server has, with the extras that llama.cpp, vLLM and LM Studio put into it.
+
+    Some have it under another key or under none, and some list names alone.
+    """
+    rows = body if isinstance(body, list) else items(body, "data") or items(body, "models")
+    listed = {"data": [{"id": row} if isinstance(row, str) else row for row in rows]}
+    entries = tuple(named(listed, "data", "id", "name", "model"))
     models = tuple(_model(entry, name) for entry, name in entries)
     if not any(_tells_of_memory(entry) for entry, _ in entries):
         return Findings(models)

@@ -16,6 +16,7 @@ from ollama_proxyd.core.management import Management
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, readable
+from ollama_proxyd.dialects.framing.lenient import loosely
 from ollama_proxyd.dialects.framing.reported import MOST_ERROR_BYTES, bounded, sentence
 from ollama_proxyd.edges.backends.rate_limits import patience_s, rest_s
 from ollama_proxyd.edges.plumbing.call import Call
@@ -29,6 +30,7 @@ _LONGEST_S = 24 * 3600.0
 """How long a model may take to arrive whole, for a client that wants no progress."""
 _LONGEST_SILENCE_S = 1800.0
 """How long a file may be verified, of which nothing is told meanwhile."""
+_LOADING = re.compile(r"load|start|initiali|warm|not ready", re.IGNORECASE)
 _KEY_REFUSED = frozenset({401, 403, 407})
 _JSON = msgspec.json.Decoder()
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -121,7 +123,7 @@ class Server:
         return rest_s(reply.headers) if self._is_service else None
 
     async def fetch(self, path: str, question: Mapping[str, Json] | None = None, *, is_patient: bool = False) -> Json:
-        """A short answer that must be JSON; one that may be as late as the first word of an answer is waited for."""
+        """A short answer that must be JSON, read kindly; one as late as an answer's first word may be is waited for."""
         reply, body = await self.ask(path, question, is_patient=is_patient)
         return await off_loop(len(body), partial(_decoded, reply, body))
 
@@ -183,6 +185,11 @@ def refusal(reply: Reply, body: str) -> ProxyError:
     )
 
 
+def is_loading(error: ProxyError) -> bool:
+    """Whether an engine says that it loads a model; without such words a route that is only guessed says nothing."""
+    return error.status == 503 and _LOADING.search(error.detail or "") is not None
+
+
 def status_and_words(status: int, body: str) -> str:
     """A status with the words of its body, where it has any; some repeat the status."""
     said = said_in(body)
@@ -212,6 +219,8 @@ def _decoded(reply: Reply, body: bytes) -> Json:
     try:
         return _JSON.decode(body)
     except UNREADABLE as error:
+        if (told := loosely(body)) is not None:
+            return told
         content_type = sanitize_line(reply.content_type) or "no content type"
         message = f"{reply.who} answered something that is not JSON ({content_type})"
         raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status) from error

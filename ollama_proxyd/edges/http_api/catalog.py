@@ -1,13 +1,13 @@
 """Which models can be had: the union over backends that are up, each with the backends that hold it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from ollama_proxyd.core.errors import MODEL_REQUIRED, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendView, LoadedModel, Model
 from ollama_proxyd.core.frontends import Frontend
-from ollama_proxyd.core.model_names import canonical
+from ollama_proxyd.core.model_names import canonical, spellings
 from ollama_proxyd.core.policy.eligibility import Situation, fitness_rules, unfit
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM
@@ -74,17 +74,19 @@ def _models(
 
 async def find(services: Services, name: str, frontend: Frontend | None) -> Entry:
     """One model; raises ProxyError that lists what there is, once the backends were asked again."""
-    wanted = canonical(services.gateway.synonyms.alias_of(name))
-    entries = _models(services, frontend)
-    if all(canonical(entry.model.name) != wanted for entry in entries):
+    if (found := _entry(entries := _models(services, frontend), services, name)) is None:
         await services.health.catch_up(MISS_AGE_S)
-        entries = _models(services, frontend)
-    for entry in entries:
-        if canonical(entry.model.name) == wanted:
-            return entry
+        found = _entry(entries := _models(services, frontend), services, name)
+    if found is not None:
+        return found
     names = ", ".join(entry.model.name for entry in entries)
     there_is = f"available: {names}" if names else "no model is available"
     raise ProxyError(ErrorKind.MODEL_NOT_FOUND, f"model {name!r} not found; {there_is}", param="model")
+
+
+def _entry(entries: Sequence[Entry], services: Services, name: str) -> Entry | None:
+    held = {canonical(entry.model.name): entry for entry in reversed(entries)}
+    return next((held[each] for each in spellings(services.gateway.synonyms.alias_of(name)) if each in held), None)
 
 
 async def loaded(services: Services, frontend: Frontend | None) -> tuple[LoadedEntry, ...]:

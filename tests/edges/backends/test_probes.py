@@ -319,7 +319,7 @@ async def test_a_configured_server_of_unknown_make_is_recognised_once_it_is_up()
 
 
 @pytest.mark.parametrize("flavor", ["generic", "vllm"])
-@pytest.mark.parametrize("status", [404, 401, 400, 500])
+@pytest.mark.parametrize("status", [404, 401, 400, 500, 503])
 async def test_an_engine_that_lists_its_models_is_up_whatever_a_guessed_health_route_says(
     flavor: str, status: int
 ) -> None:
@@ -346,6 +346,40 @@ async def test_an_engine_that_lacks_the_routes_of_a_guess_is_served_as_any_engin
     probe = await probe_of(an_engine(answers), flavor="generic")
     assert [model.name for model in probe.models] == ["m"]
     assert probe.flavor is None
+
+
+@pytest.mark.parametrize("said", [Says({}, 500), Says({}, 401), Says(b"oops"), Says({}, 503)])
+async def test_an_engine_whose_guessed_list_fails_is_up_by_the_list_that_answers(said: Says) -> None:
+    engine = an_engine({"/lmstudio-greeting": {"lmstudio": True}, "/v1/models": openai_list("m")})
+    engine.routes["GET /api/v0/models"] = said
+    async with serving(engine), a_client() as client:
+        backend = EngineBackend(spec_of(engine.url, Api.OPENAI, "generic"), client)
+        for _ in range(2):
+            assert [model.name for model in (await backend.probe()).models] == ["m"]
+
+
+async def test_a_known_engine_that_is_too_old_for_its_list_is_up_by_the_list_of_all() -> None:
+    probe = await probe_of(an_engine({"/v1/models": openai_list("m")}), flavor="lmstudio")
+    assert [model.name for model in probe.models] == ["m"]
+
+
+LIST = b'{"object":"list","data":[{"id":"m"}]}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xef\xbb\xbf" + LIST,
+        LIST.replace(b'"m"', b'"m","created":NaN'),
+        LIST.replace(b'"m"', b'"m","owned_by":"\\ud83d"'),
+        b'[{"id":"m"}]',
+        b'{"models":[{"name":"m","model":"m"}]}',
+        b'{"data":["m"]}',
+    ],
+)
+async def test_a_list_of_models_is_read_as_kindly_as_an_answer(body: bytes) -> None:
+    engine = FakeEngine({"GET /v1/models": Says(body, headers={"Content-Type": "application/json"})})
+    assert [model.name for model in (await probe_of(engine, flavor="generic")).models] == ["m"]
 
 
 async def test_a_check_that_fails_right_after_the_recognition_does_not_lose_it() -> None:
