@@ -96,6 +96,14 @@ def _began(pid: int) -> int | None:
     return None if fields[0] in _ENDED else int(fields[19])
 
 
+def is_in_our_space(pid: int) -> bool:
+    """Whether the numbers of its processes mean what they mean here (pid_namespaces(7))."""
+    try:
+        return (PROC / str(pid) / "ns/pid").readlink() == (PROC / "self/ns/pid").readlink()
+    except OSError:
+        return False
+
+
 def variable(pid: int, name: str) -> str | None:
     """A variable of a process's environment; None where it has none, or another user's."""
     try:

@@ -57,12 +57,15 @@ class Records:
         self._file = folder / f"{PREFIX}{os.getpid()}.json"
         self._written: bytes | None = None
         self._noted = 0
+        self._place = _hash(str(folder))
+        """Tells this folder's engines from those of a daemon with another one."""
+        self._is_failing = False
         self._earlier: list[Path] = []
         """Files of daemons that have ended; they are kept until their engines are noted here."""
 
     def mark(self, api_key: str) -> str:
         """The variable that each process gets."""
-        return f"{VARIABLE}={_owned_by(self._own)}{_hash(api_key)}"
+        return f"{VARIABLE}={_owned_by(self._own)}{self._place}.{_hash(api_key)}"
 
     def begin(self) -> None:
         """Have a file before the first process runs, so that a crash is seen."""
@@ -79,10 +82,12 @@ class Records:
                 if each != self._file:
                     each.unlink(missing_ok=True)
             self._earlier = []
+            self._is_failing = False
         except OSError as error:
-            log.warning(
-                "after a crash engines would not be found: %s cannot be written: %s", self._file, error.strerror
-            )
+            if not self._is_failing:
+                words = "a crash of the daemon would end its engines: %s cannot be written: %s"
+                log.warning(words, self._file, error.strerror)
+            self._is_failing = True
 
     def end(self) -> None:
         """Take the file away where nothing is noted in it."""
@@ -113,9 +118,22 @@ class Records:
             if notes is not None and file in self._earlier:
                 owners.append(notes.owner)
                 noted += [each for each in notes.engines if _is_it(each)]
-        known = {each.process.pid for each in noted}
-        marks = tuple(_owned_by(each) for each in owners)
-        return Found(noted, [pid for pid in _sessions(marks) if pid not in known] if owners else [], marks)
+        known, marks = {each.process.pid for each in noted}, tuple(_owned_by(each) for each in owners)
+        return Found(noted, [pid for pid in self._strays(marks) if pid not in known], marks)
+
+    def _strays(self, marks: tuple[str, ...]) -> Iterator[int]:
+        """The sessions of engines whose daemon has ended, by these marks or where it could note nothing."""
+        marked = processes.with_variable(VARIABLE)
+        ours = [pid for pid, mark in marked if mark.startswith(marks) or self._is_left(pid, mark)]
+        yield from dict.fromkeys(session for pid in ours if (session := processes.session_of(pid)) is not None)
+
+    def _is_left(self, pid: int, mark: str) -> bool:
+        """Whether the daemon of a mark had this folder, and runs no more; other name spaces have other numbers."""
+        owner = mark.partition(".")[0]
+        if f".{self._place}." not in mark or not owner.isdecimal() or not processes.is_in_our_space(pid):
+            return False
+        now = processes.identity(int(owner))
+        return now.began is None or not mark.startswith(_owned_by(now))
 
 
 def any_in(folder: Path) -> bool:
@@ -149,9 +167,3 @@ def _is_it(noted: Noted) -> bool:
         return processes.runs(noted.process)
     mark = processes.variable(noted.process.pid, VARIABLE) or ""
     return processes.runs(noted.process) and mark.endswith(f".{_hash(noted.kept.api_key)}")
-
-
-def _sessions(marks: tuple[str, ...]) -> Iterator[int]:
-    """The sessions of processes that carry the mark of one of these daemons."""
-    ours = [pid for pid, mark in processes.with_variable(VARIABLE) if mark.startswith(marks)]
-    yield from dict.fromkeys(session for pid in ours if (session := processes.session_of(pid)) is not None)

@@ -29,7 +29,7 @@ async def log(request: web.Request) -> web.StreamResponse:
     backend_id, model = request.query.get("backend", ""), request.query.get("model", "")
     starter, most = pool_of(request, backend_id).starter, _lines(request.query.get("lines", str(USUAL_LINES)))
     if not (lines := await starter.log(backend_id, model, most)):
-        raise no_engine(backend_id, model)
+        raise no_engine(backend_id, model, "has run")
     if "follow" in request.query:
         return await _follow(request, starter.follow(backend_id, model, most))
     return web.Response(text="\n".join(lines) + "\n")

@@ -75,7 +75,7 @@ async def stop(request: web.Request) -> web.Response:
         if each.backend_id == choice.backend and choice.model in {None, each.model} and each.phase is not Phase.GONE
     ]
     if choice.model is not None and not chosen:
-        raise no_engine(choice.backend, choice.model)
+        raise no_engine(choice.backend, choice.model, "runs")
     for model in chosen:
         await pool.stop(choice.backend, model, drains=True)
         services.fleet.note_unloaded(choice.backend, model)
@@ -94,9 +94,9 @@ def pool_of(request: web.Request, backend_id: str) -> "EnginePool":
     return pool
 
 
-def no_engine(backend_id: str, model: str) -> ProxyError:
-    """For a model that none has run for."""
-    message = f"no engine of {backend_id} has run for {model[:100]!r}; see ollama-proxyctl engines"
+def no_engine(backend_id: str, model: str, what: str) -> ProxyError:
+    """For a model that none runs, or has run, for."""
+    message = f"no engine of {backend_id} {what} for {model[:100]!r}; see ollama-proxyctl engines"
     return ProxyError(ErrorKind.MODEL_NOT_FOUND, message, param="model")
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from typing import Final
 
 import msgspec
 from aiohttp import web
@@ -27,6 +28,8 @@ from ollama_proxyd.edges.plumbing.surface_json import surface_json
 from ollama_proxyd.services.bundle import Services
 
 LINES_TYPE = "application/x-ndjson"
+_WORDS: Final = {"target": "backend"}
+"""The field of these bodies that a hint is taken from."""
 
 
 class ModelChoice(msgspec.Struct):
@@ -142,10 +145,14 @@ async def _unload_others(services: Services, backend_id: str, model: str) -> lis
 
 async def _answered(services: Services, body: bytes, hints: Hints) -> Routed:
     """Where the request went, once it has been answered."""
-    async with aclosing(services.gateway.answer(received(body, lambda whole: parse_generate(whole, hints)))) as events:
-        routed = await anext(events)
-        async for _ in events:
-            pass
+    request = received(body, lambda whole: parse_generate(whole, hints))
+    try:
+        async with aclosing(services.gateway.answer(request)) as events:
+            routed = await anext(events)
+            async for _ in events:
+                pass
+    except ProxyError as error:
+        raise error.named(_WORDS) from error
     assert isinstance(routed, Routed)
     return routed
 

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,6 +103,36 @@ async def test_an_engine_that_nobody_noted_is_ended(runner: Runner, process: Chi
     assert await runner.found() == []
     async with asyncio.timeout(20):
         assert (await process.ended()).words == "its process was ended by SIGTERM"
+
+
+async def test_an_engine_is_ended_whose_daemon_could_note_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "full"
+    daemon = f"""
+import asyncio, os, sys
+from pathlib import Path
+from ollama_proxyd.core.engine_instances import Address, Launch
+from tests.edges.engines.without_systemd import runner_in
+async def start(folder):
+    runner = runner_in(Path(folder), {{"PATH": os.environ["PATH"]}})
+    words = (sys.executable, "-c", "import time; time.sleep(99)")
+    return (await runner.start(Launch("x", words, (), Address(1), "key"))).pid
+print(asyncio.run(start({str(folder)!r})), asyncio.run(start({str(tmp_path / "other")!r})), flush=True)
+os._exit(0)
+"""
+    begun = await asyncio.create_subprocess_exec(sys.executable, "-c", daemon, stdout=asyncio.subprocess.PIPE)
+    told, _ = await begun.communicate()
+    left, of_another = map(int, told.split())
+    for note in folder.glob("running-*.json"):
+        note.unlink()
+    try:
+        await runner_in(folder, {"PATH": os.environ["PATH"]}).found()
+        async with asyncio.timeout(20):
+            await processes.end_of(left)
+        assert processes.runs(processes.identity(of_another)), "it is left to a daemon with its folder"
+    finally:
+        for pid in (left, of_another):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 async def test_where_nothing_runs_no_notes_are_left(runner: Runner, process: Child, tmp_path: Path) -> None:

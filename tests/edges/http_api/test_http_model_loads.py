@@ -164,6 +164,15 @@ async def test_an_engine_that_is_none_is_told_with_those_that_there_are(serve: S
     assert (await (await serve()).get("/engines/log?backend=npu")).status == 404
 
 
+async def test_a_backend_that_is_none_is_told_by_the_field_of_the_body(serve: Serve) -> None:
+    case = Case()
+    site, _ = await run_by_us(serve, case, "a")
+    answer = await site.post("/models/load", {"model": "a", "backend": "nope"})
+    assert (answer.status, answer.json["param"]) == (404, "backend")
+    assert answer.json["error"] == "backend names 'nope', which is not a backend here; the backends are: llama"
+    await case.pool.close()
+
+
 async def test_metrics_count_engines_by_state_their_loads_and_their_memory(serve: Serve) -> None:
     case = Case(budget_gb=50)
     site, _ = await run_by_us(serve, case, "a")
