@@ -208,11 +208,12 @@ async def test_stopping_the_server_cuts_off_what_does_not_end_in_its_time(serve:
         assert backend.open == 0
 
 
-async def test_a_client_of_http_1_0_gets_the_same_bytes(serve: Serve) -> None:
+@pytest.mark.parametrize("wish", ["", "Connection: keep-alive\r\n"])
+async def test_a_client_of_http_1_0_gets_the_same_bytes_and_sees_their_end(serve: Serve, wish: str) -> None:
     site = await serve(FakeBackend("npu", *frames(*SSE_FRAMES)))
     reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
     body = json.dumps({**CHAT, "stream": True}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.0\r\nHost: localhost\r\n{wish}Content-Length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
     async with asyncio.timeout(20):
         answer = await reader.read()
