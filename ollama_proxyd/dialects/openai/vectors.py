@@ -34,7 +34,8 @@ def asked_in(request: Request) -> Content:
     if head is None:
         return request.content()
     given = head.input
-    inputs = 1 if not isinstance(given, list) or all(bytes(each)[:1] in _IN_NUMBERS for each in given) else len(given)
+    # tokens make one input, also with words among them, as llama-server takes it
+    inputs = 1 if not isinstance(given, list) or any(bytes(each)[:1] in _IN_NUMBERS for each in given) else len(given)
     return Embedding(("",) * inputs, inputs == 1, normalized=False, base64=head.encoding_format == "base64")
 
 

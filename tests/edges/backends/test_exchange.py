@@ -576,7 +576,9 @@ async def test_vectors_that_are_none_or_too_few_are_the_backends_failure(api: Ap
     assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
 
 
-@pytest.mark.parametrize(("given", "vectors"), [("[1,2]", 1), ("[[1,2],[3]]", 2), ('"a"', 1)])
+@pytest.mark.parametrize(
+    ("given", "vectors"), [("[1,2]", 1), ("[[1,2],[3]]", 2), ('"a"', 1), ('[1,"a",2]', 1), ('["a",[1,"b"]]', 2)]
+)
 async def test_vectors_of_tokens_are_counted_and_pass(given: str, vectors: int) -> None:
     said = {"data": [{"embedding": ONE, "index": at} for at in range(vectors)], "model": "tiny"}
     request = openai_embeddings(f'{{"model":"tiny","input":{given}}}'.encode(), Hints())
