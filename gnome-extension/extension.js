@@ -53,9 +53,10 @@ export default class OllamaProxyExtension extends Extension {
 
     disable() {
         Main.wm.removeKeybinding(SHORTCUT);
-        this._settings.disconnectObject(this);
+        [this._settings, this._tile, this._tile.menu].forEach(each => each.disconnectObject(this));
         [this._daemon, this._menu, this._tile, this._indicator, this._notifications].forEach(each => each.destroy());
-        this._settings = this._news = this._daemon = this._notifications = this._iconOf = null;
+        this._settings = null;
+        this._news = this._daemon = this._notifications = this._iconOf = null;
         this._menu = this._tile = this._indicator = this._icon = null;
     }
 
@@ -65,10 +66,10 @@ export default class OllamaProxyExtension extends Extension {
         const property = 'menuButtonAccessibleName'; // since GNOME 49
         const [button, name] = property in tile ? [tile, property] : [tile._menuButton, 'accessible_name'];
         button[name] = _('Open the menu of AI Efficiency');
-        tile.connect('clicked', () => this._click());
         // Up to date once Quick Settings are on the screen, so that the menu opens to its right height.
-        tile.connect('notify::mapped', () => tile.mapped && this._syncMenu());
-        tile.menu.connect('open-state-changed', () => this._look());
+        tile.connectObject('clicked', () => this._click(),
+            'notify::mapped', () => tile.mapped && this._syncMenu(), this);
+        tile.menu.connectObject('open-state-changed', () => this._look(), this);
         this._tile = tile;
         this._menu = new ModeMenu(tile.menu, this, this._iconOf);
     }

@@ -47,18 +47,17 @@ const TextRow = GObject.registerClass(
 class OllamaProxyTextRow extends PopupMenu.PopupBaseMenuItem {
     constructor(_actions, iconOf) {
         super({activate: false, hover: false, style_class: 'ollama-proxy-text'});
-        this._iconOf = iconOf;
-        this._icon = new St.Icon({style_class: 'popup-menu-icon', y_align: Clutter.ActorAlign.START});
-        this._name = new WrappedLabel();
-        this._status = new WrappedLabel({opacity: ASIDE});
+        this._signOf = iconOf;
+        const sign = new St.Icon({style_class: 'popup-menu-icon', y_align: Clutter.ActorAlign.START});
+        Object.assign(this, {_sign: sign, _name: new WrappedLabel(), _status: new WrappedLabel({opacity: ASIDE})});
         const layout = new Clutter.BoxLayout({orientation: Clutter.Orientation.VERTICAL});
         const column = new St.Widget({layout_manager: layout, x_expand: true});
         [this._name, this._status].forEach(label => column.add_child(label));
-        [this._icon, column].forEach(actor => this.add_child(actor));
+        [this._sign, column].forEach(actor => this.add_child(actor));
     }
 
     present({icon, name = '', status}) {
-        this._icon.set({gicon: icon ? this._iconOf(icon) : null, visible: Boolean(icon)});
+        this._sign.set({gicon: icon ? this._signOf(icon) : null, visible: Boolean(icon)});
         this._name.present(name);
         this._status.style_class = name ? 'ollama-proxy-aside' : '';
         this._status.present(status);

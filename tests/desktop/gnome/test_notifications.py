@@ -1,13 +1,13 @@
 """Notifications: of what happened by itself, with the reason, once; never of the person's own click."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
 from dbus_fast import Variant
 
 from tests.desktop.gnome.desktop import MENU, TILE, UUID, Desktop
-from tests.desktop.gnome.stand_in import NAME, StandIn
+from tests.desktop.gnome.stand_in import NAME, StandIn, Values
 from tests.e2e.harness import wait_until
 
 EXTENSION = f"Main.extensionManager.lookup({UUID!r}).stateObj"
@@ -28,11 +28,13 @@ DOWN = {"Health": Variant("s", "down"), "Reason": Variant("s", "nothing listens 
 
 
 @contextmanager
-def fleet_of_one(desktop: Desktop) -> Iterator[StandIn]:
+def fleet_of_one(
+    desktop: Desktop, backend: Values = UP, others: Mapping[str, Values] | None = None
+) -> Iterator[StandIn]:
     """A daemon with one backend, which does what the test says."""
     desktop.daemon.end()
     efficiency = {"CurrentMode": Variant("s", "Balanced")}
-    with StandIn(desktop.session.session_bus.address, efficiency, {"npu": UP}) as daemon:
+    with StandIn(desktop.session.session_bus.address, efficiency, {"npu": backend}, others=others) as daemon:
         desktop.until_subtitle("Balanced")
         yield daemon
     desktop.until_subtitle("Not running")
@@ -113,6 +115,7 @@ def test_a_click_on_a_notification_opens_the_menu(desktop: Desktop) -> None:
         daemon.change("Backends/npu", **DOWN)
         daemon.say("Backends", "BackendStatusChanged", "sb", "npu", False)
         wait_until(lambda: told(desktop, "NPU is down"), "it is told")
+        desktop.shell.until("Main.messageTray._banner && Main.messageTray._bannerBin.y === 0")
         desktop.picture("notification-down", whole=True)
         notification = "Main.messageTray.getSources().flatMap(source => source.notifications)[0]"
         desktop.shell.eval(f"{notification}.activate()")
@@ -130,6 +133,32 @@ def test_where_it_is_not_wanted_a_backends_end_is_not_told(desktop: Desktop) -> 
             assert told(desktop, "") == []
     finally:
         desktop.set(UUID, "notify-backends", "true")
+
+
+def device(throttling: str = "") -> dict[str, Variant]:
+    """A graphics card, as the object Thermal tells of it."""
+    told = {"id": "0000:01:00.0", "name": "RTX 4060", "hardware": "nvidia"}
+    values = {**told, "throttling": throttling} if throttling else told
+    return {"Devices": Variant("aa{sv}", [{key: Variant("s", value) for key, value in values.items()}])}
+
+
+@pytest.mark.parametrize("working", [True, False])
+def test_throttling_is_told_while_a_request_runs_on_that_device_and_withdrawn_after_it(
+    desktop: Desktop, working: bool
+) -> None:
+    gpu = {**UP, "Hardware": Variant("s", "nvidia"), "InFlight": Variant("i", int(working))}
+    desktop.set(UUID, "notify-throttling", "true")
+    try:
+        with fleet_of_one(desktop, gpu, {"Thermal": device()}) as daemon:
+            daemon.change("Thermal", **device("power cap"))
+            daemon.say("Thermal", "ThrottlingStarted", "s", "0000:01:00.0")
+            until_all_is_heard(desktop, daemon)
+            assert told(desktop, "") == (["RTX 4060 is throttled|Power cap"] if working else [])
+            daemon.change("Thermal", **device())
+            daemon.say("Thermal", "ThrottlingStopped", "s", "0000:01:00.0")
+            wait_until(lambda: not told(desktop, ""), "it is withdrawn")
+    finally:
+        desktop.set(UUID, "notify-throttling", "false")
 
 
 def test_throttling_is_told_only_where_it_is_wanted(desktop: Desktop) -> None:

@@ -1,8 +1,11 @@
 """The menu on small screens, among a laptop's usual tiles and two sliders: nothing out of reach, nothing cut."""
 
 import pytest
+from dbus_fast import Variant
 
 from tests.desktop.gnome.desktop import MENU, TILE, TITLE, Desktop, StartDesktop
+from tests.desktop.gnome.stand_in import StandIn
+from tests.desktop.gnome.states import ROUTING, backend, mode
 
 MODES = ("Auto", "Performance", "Balanced", "Efficiency", "Quiet", "Ultra Efficiency")
 FURNISH = """(async () => {
@@ -79,6 +82,33 @@ def test_at_1280_by_720_everything_can_be_reached_and_it_opens_at_its_top(
     assert desktop.shell.complaints() == []
 
 
+def test_of_twenty_backends_the_five_that_are_down_stand_first_and_all_can_be_reached(
+    start_desktop: StartDesktop,
+) -> None:
+    desktop = start_desktop({"MONITOR": "1280x720"})
+    furnish(desktop, 6)
+    down = {"Health": Variant("s", "down"), "Reason": Variant("s", "connection refused")}
+    fleet = {
+        f"b{n}": {**backend(f"Backend {n}", "cpu"), "Id": Variant("s", f"b{n}"), **(down if n >= 15 else {})}
+        for n in range(20)
+    }
+    with StandIn(desktop.session.session_bus.address, mode("Balanced"), fleet, others=ROUTING):
+        desktop.until_subtitle("Balanced")
+        desktop.open_menu()
+        desktop.until_menu_says("15 backends ready")
+        shown = dict.fromkeys(text for text in desktop.texts() if text.startswith("Backend "))
+        assert list(shown) == [f"Backend {n}" for n in range(15, 20)]
+        named = f"driver.all({MENU}.actor, a => a.accessible_name === 'Backend 15, Down: connection refused').length"
+        assert desktop.shell.eval(named) == 1, "a screen reader says it, too"
+        assert desktop.shell.eval(SCROLLED % MENU)["at"] == 0
+        desktop.picture("twenty-backends-five-down", whole=True)
+        last = f"driver.withText({MENU}.actor, 'AI Efficiency Settings')"
+        desktop.shell.eval(f"{last}.grab_key_focus()")
+        desktop.shell.until(f"driver.isOnScreen({last})")
+    desktop.until_subtitle("Not running")
+    assert desktop.shell.complaints() == []
+
+
 TITLES = {"de": "KI-Effizienz", "fr": "Efficacité IA"}
 
 
@@ -90,8 +120,8 @@ def test_in_the_tile_no_mode_and_no_trouble_is_cut(start_desktop: StartDesktop, 
     desktop.open_tile()
     for scale in ("1.0", "2.0"):
         desktop.set("org.gnome.desktop.interface", "text-scaling-factor", scale)
-        for mode in ("Performance", "Balanced", "Efficiency", "Quiet", "UltraEfficiency"):
-            desktop.daemon.choose(mode)
+        for token in ("Performance", "Balanced", "Efficiency", "Quiet", "UltraEfficiency"):
+            desktop.daemon.choose(token)
             desktop.shell.eval("driver.sleep(60)")
             assert desktop.shell.eval(IS_CUT % tile) == []
         for words in ("No backend is up", "Backends are off", "No backends", "Not installed", "Not answering"):
