@@ -55,9 +55,9 @@ class Subject:
 
 
 class Place(NamedTuple):
-    """A backend, and the memory of its device; None where it is not known."""
+    """A backend, and the memory of its device; None where it is not known, or no backend is here yet."""
 
-    view: BackendView
+    view: BackendView | None
     total_bytes: int | None
     free_bytes: int | None
     """What is free, and what the model takes that is asked about."""
@@ -157,7 +157,7 @@ def _option(subject: Subject, place: Place, tier: Tier, models: tuple[str, ...])
     cache = _cache_bytes(subject, place)
     room = place.room_bytes
     speed, source = _speed(subject, place.view, weights)
-    power_w = known_power_w(place.view)
+    power_w = known_power_w(place.view) if place.view else None
     return Option(
         tier,
         weights,
@@ -184,12 +184,14 @@ def _cache_bytes(subject: Subject, place: Place) -> int | None:
     return None if memory is None else memory.cache_bytes + memory.compute_bytes
 
 
-def _speed(subject: Subject, view: BackendView, weights: float) -> tuple[float | None, str]:
+def _speed(subject: Subject, view: BackendView | None, weights: float) -> tuple[float | None, str]:
     """Tokens per second: the time of a token grows with the bytes that are read for it.
 
     What was measured of the model itself counts, else of the model that was measured most here, else what the class of
     hardware does.
     """
+    if view is None:
+        return None, "estimated"
     own = next((each for each in view.models if canonical(each.name) == canonical(subject.name)), None)
     for model in (own, _most_measured(view)):
         if model is not None and model.size_bytes and (speed := view.speeds.get(model.name)) and speed.told_tps:

@@ -47,7 +47,8 @@ def _head(found: Any) -> str:
     parameters = f"{number(found['parameters'] / 1e9)} billion parameters by {found['parameters_from']}"
     context = f", {found['context_tokens']} tokens of context" if found["context_tokens"] else ""
     best = found["recommended"]
-    advised = f"{best['tag']} on {found['backend']}: {best['description'].lower()}" if best else "nothing fits"
+    where = found["backend"] or "the processor, once an engine is here"
+    advised = f"{best['tag']} on {where}: {best['description'].lower()}" if best else "nothing fits"
     return f"{found['model']} ({parameters}{context})\nadvised: {advised}\n{found['registry_tags']['reason']}"
 
 
@@ -69,4 +70,5 @@ def _device(device: Any) -> str:
         )
         for each in device["tiers"]
     ]
-    return f"{device['backend']} ({device['hardware']}), {free} of {total} free{why}\n{table(heads, rows)}"
+    name = device["backend"] or "no backend yet"
+    return f"{name} ({device['hardware']}), {free} of {total} free{why}\n{table(heads, rows)}"

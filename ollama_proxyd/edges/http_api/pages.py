@@ -66,8 +66,7 @@ def is_public(request: web.Request) -> bool:
 
 def wants_page(request: web.Request) -> bool:
     """Whether a browser is to show the answer: it alone names HTML among what it accepts (RFC 9110, 12.5.1)."""
-    kinds = ",".join(request.headers.getall(hdrs.ACCEPT, ())).lower().split(",")
-    return any(each.partition(";")[0].strip() == "text/html" for each in kinds)
+    return _takes(request, hdrs.ACCEPT, "text/html")
 
 
 @cache
@@ -88,15 +87,18 @@ def squeezed(name: str) -> bytes:
     return gzip.compress(content(name), mtime=0)
 
 
-def _takes_gzip(request: web.Request) -> bool:
-    codings = ",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, ())).lower().split(",")
-    named = {name.strip(): weight.replace(" ", "") for name, _, weight in (each.partition(";") for each in codings)}
-    return "gzip" in named and named["gzip"] not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+def _takes(request: web.Request, header: str, name: str) -> bool:
+    """Whether a client names this among what it takes; weight 0 says that it does not."""
+    parts = ",".join(request.headers.getall(header, ())).lower().split(",")
+    named = {
+        what.strip(): more.replace(" ", "").split(";") for what, _, more in (each.partition(";") for each in parts)
+    }
+    return name in named and not {"q=0", "q=0.0", "q=0.00", "q=0.000"} & set(named[name])
 
 
 async def _serve(name: str, request: web.Request) -> web.Response:
     headers = {**HEADERS, hdrs.CONTENT_TYPE: CONTENT_TYPES[Path(name).suffix], hdrs.VARY: hdrs.ACCEPT_ENCODING}
-    if not _takes_gzip(request):
+    if not _takes(request, hdrs.ACCEPT_ENCODING, "gzip"):
         return web.Response(body=content(name), headers=headers)
     return web.Response(body=squeezed(name), headers={**headers, hdrs.CONTENT_ENCODING: "gzip"})
 

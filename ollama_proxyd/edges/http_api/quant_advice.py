@@ -7,7 +7,7 @@ from aiohttp import web
 from ollama_proxyd.core.binding import device_of, shares_memory
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.features import Feature
-from ollama_proxyd.core.fleet import BackendView, Model
+from ollama_proxyd.core.fleet import BackendView, Hardware, Model
 from ollama_proxyd.core.gguf import GgufFacts, facts_of
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.policy.query import Query
@@ -45,7 +45,8 @@ async def quant_advice(request: web.Request) -> web.Response:
     context, aggressive = _context(request), _flag(request, "aggressive", Feature.AGGRESSIVE_QUANT)
     subject = await _subject(services, name, context)
     views = _views(services, request.query.get("backend"), name)
-    told = [advise(subject, _place(services, view, name), views, aggressive=aggressive) for view in views]
+    places = [_place(services, view, name) for view in views] or [_own_memory(services)]
+    told = [advise(subject, place, views, aggressive=aggressive) for place in places]
     return json_reply(_told(services, subject, told))
 
 
@@ -167,6 +168,14 @@ def _place(services: Services, view: BackendView, name: str) -> Place:
     return Place(view, total, free, is_card=True)
 
 
+def _own_memory(services: Services) -> Place:
+    """The machine's memory, for an engine that is still to come."""
+    topology = services.topology()
+    return Place(
+        None, topology.usable_memory_bytes, known(services.system.value.memory_available_bytes), topology.has_amx
+    )
+
+
 def _told(services: Services, subject: Subject, advice: list[Advice]) -> dict[str, Json]:
     memory = services.topology().usable_memory_bytes
     first = next((each for each in advice if each.recommended), advice[0] if advice else None)
@@ -179,7 +188,7 @@ def _told(services: Services, subject: Subject, advice: list[Advice]) -> dict[st
         "parameters_from": "the model" if subject.is_counted else ("its name" if subject.name else "assumed"),
         "context_tokens": subject.context_tokens,
         "quantization": subject.quantization,
-        "backend": None if first is None else first.place.view.spec.id,
+        "backend": None if first is None or first.place.view is None else first.place.view.spec.id,
         "devices": [_device(each) for each in advice],
         "registry_tags": reason_fields(Reason("tags_not_listed")),
     }
@@ -188,8 +197,8 @@ def _told(services: Services, subject: Subject, advice: list[Advice]) -> dict[st
 def _device(advice: Advice) -> dict[str, Json]:
     place = advice.place
     return {
-        "backend": place.view.spec.id,
-        "hardware": place.view.spec.hardware.value,
+        "backend": place.view.spec.id if place.view else None,
+        "hardware": (place.view.spec.hardware if place.view else Hardware.CPU).value,
         "memory_total_bytes": place.total_bytes,
         "memory_free_bytes": place.free_bytes,
         "recommended": None if advice.recommended is None else advice.recommended.tier.tag,

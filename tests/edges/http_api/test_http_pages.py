@@ -15,7 +15,15 @@ BROWSERS = [
     "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8",  # Chromium
     "text/html, */*",
 ]
-PROGRAMS = [None, "*/*", "application/json", "text/*", "application/json, text/plain, */*", "text/htmlx"]
+PROGRAMS = [
+    None,
+    "*/*",
+    "application/json",
+    "text/*",
+    "application/json, text/plain, */*",
+    "text/htmlx",
+    "text/html;q=0, */*",
+]
 
 
 def texts() -> dict[str, str]:

@@ -140,3 +140,10 @@ async def test_twenty_at_once(serve: Serve) -> None:
     site = await laptop(serve)
     told = await asyncio.gather(*(advice(site) for _ in range(20)))
     assert [each["recommended"] for each in told] == [told[0]["recommended"]] * 20
+
+
+async def test_where_no_backend_of_this_machine_is_yet_its_memory_counts(serve: Serve) -> None:
+    elsewhere = FakeBackend(spec_of("cloud", is_local=False))
+    told = await advice(await serve(elsewhere, topology=Topology(memory_bytes=16 * 10**9)))
+    assert told["recommended"]["fits"] is True
+    assert (len(told["all_tiers"]), told["backend"], told["devices"][0]["backend"]) == (7, None, None)
