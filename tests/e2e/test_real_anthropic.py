@@ -105,6 +105,8 @@ def test_a_whole_message_is_just_what_the_engine_itself_would_have_written(
 ) -> None:
     body = {"model": "tiny", "messages": HELLO, **COLD, **WHOLE[case]}
     direct, proxied = (each.post("/v1/messages", body).json() for each in (fleet.tiny, daemon))
+    if direct["stop_sequence"] is not None:  # which it calls the end of a turn
+        direct["stop_reason"] = "stop_sequence"
     for answer in (direct, proxied):
         assert answer.pop("id")
         usage = answer["usage"]

@@ -51,6 +51,8 @@ def _media_of(block: dict[str, msgspec.Raw], field: str, levels: int) -> Media:
     if "source" not in block:
         return nested
     raw, is_image = block["source"], bytes(block.get("type", b"")) == b'"image"'
+    if bytes(memoryview(raw)[:1]) == b'"':
+        raise unsupported(field, "a block whose source is a text, such as a search_result, has no translation")
     source = _SOURCE.decode(raw)
     if source.type not in {"base64", "text"} and not (is_image and source.type == "url"):
         raise unsupported(f"{field}.source", f"a source of type '{source.type[:40]}' is Anthropic's own")

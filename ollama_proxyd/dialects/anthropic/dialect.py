@@ -1,7 +1,7 @@
 """Anthropic's Messages API as one dialect."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 import msgspec
@@ -19,7 +19,14 @@ from ollama_proxyd.dialects.anthropic.parse import parse_message
 from ollama_proxyd.dialects.base import Dialect, Rendered, Stamps
 from ollama_proxyd.dialects.framing import sse
 from ollama_proxyd.dialects.framing.begun import is_begun
-from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_value, object_in, renamed, with_model
+from ollama_proxyd.dialects.framing.jsonbody import (
+    decode_fields,
+    decode_value,
+    object_in,
+    readable,
+    renamed,
+    with_model,
+)
 from ollama_proxyd.dialects.framing.passing import Form
 from ollama_proxyd.dialects.framing.sse import ENDS, events, frames
 
@@ -30,6 +37,13 @@ _DATA = b"data:"
 _JSON = (b"{", b"[")
 _STOP = b"message_stop"
 _NAMED = re.compile(rb"(?:^|[\r\n])event:[ ]?[a-z_]+[\r\n]")
+
+
+class _Tool(msgspec.Struct):
+    type: str | None = None
+
+
+_TOOLS = msgspec.json.Decoder(list[_Tool])
 
 FIELDS = frozenset(
     {
@@ -58,6 +72,7 @@ class Anthropic(Dialect):
     base: where an engine's API begins. reads: the fields that the engine reads; requests with others are translated,
     which tells the client what was left out. ignores_disabled: whether the engine thinks although thinking is
     disabled. counts: whether it counts the tokens of a request. joins: a whole answer is asked for as a stream.
+    runs: how the types of those tools begin that the engine runs itself.
     """
 
     api = Api.ANTHROPIC
@@ -99,19 +114,31 @@ class Anthropic(Dialect):
         ignores_disabled: bool = False,
         counts: bool = False,
         joins: bool = False,
+        runs: str | None = None,
     ) -> None:
         self.base = base
         self.counts = counts
         self._joins = joins
+        self._runs = runs
         self._reads = frozenset(reads)
         self._ignores_disabled = ignores_disabled
 
     def takes(self, request: Request) -> bool:
         """Whether the engine reads all that the request says; the rest of an answer is asked for in other words."""
         fields = decode_fields(request.body)
-        if request.spoken is not None or not self._reads.issuperset(fields):
+        if request.spoken is not None or not self._reads.issuperset(fields) or not self._knows(fields):
             return False
         return not (self._ignores_disabled and "thinking" in fields and _is_disabled(fields["thinking"]))
+
+    def _knows(self, fields: Mapping[str, msgspec.Raw]) -> bool:
+        """Whether each tool is the client's own, or one that the engine runs."""
+        tools = readable(_TOOLS, fields["tools"]) if "tools" in fields else None
+        kinds = {tool.type for tool in tools or ()} - {None, "custom"}
+        return not kinds or (self._runs is not None and all((kind or "").startswith(self._runs) for kind in kinds))
+
+    def passed_calls(self, request: Request) -> passing.StopReasons:  # noqa: ARG002 - see base
+        """Calls come whole in their blocks; the reason of the end may have to be another."""
+        return passing.StopReasons()
 
     def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> MessageEncoder:  # noqa: ARG002 - see base
         """An encoder for one answer."""

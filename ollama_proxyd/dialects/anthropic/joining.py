@@ -7,7 +7,7 @@ import msgspec
 from ollama_proxyd.core.events import Delta
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.anthropic.decode import EventDecoder
-from ollama_proxyd.dialects.anthropic.passing import MESSAGE
+from ollama_proxyd.dialects.anthropic.passing import MESSAGE, with_stop
 from ollama_proxyd.dialects.framing import lenient
 from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.jsonbody import object_in
@@ -79,7 +79,8 @@ class Joiner(EventDecoder):
         """The whole message, with the engine's own fields as far as every client reads them."""
         blocks = [self._blocks[at].whole() for at in sorted(self._blocks)]
         told = {"id": "", "type": "message", "role": "assistant", **self._message, **self._renamed}
-        return MESSAGE.kept(msgspec.json.encode({**told, "content": blocks, "usage": self._counts}), self._renamed)
+        told = {**with_stop(told), "content": blocks, "usage": self._counts}
+        return MESSAGE.kept(msgspec.json.encode(told), self._renamed)
 
 
 def _object(value: Json) -> Mapping[str, Json]:

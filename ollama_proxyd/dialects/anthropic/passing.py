@@ -1,5 +1,6 @@
 """What clients of Anthropic's API read of an answer, as strictly as the strictest of them."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -7,6 +8,7 @@ import msgspec
 from ollama_proxyd.core.events import FinishReason
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.anthropic.answer import REASONS, finish_reason
+from ollama_proxyd.dialects.framing.jsonbody import object_in
 from ollama_proxyd.dialects.framing.passing import Count, Form, Passed
 
 Reason = Annotated[str, msgspec.Meta(pattern=rf"^({'|'.join(REASONS)})$")]
@@ -85,3 +87,25 @@ class _Event(Passed):
 
 EVENTS = Form(_Event, ("type",), (b"event: content_block_delta\ndata: ", b"\n\n"))
 MESSAGE = Form(_Whole, ("content", "stop_reason"))
+
+
+def with_stop(told: Mapping[str, Json]) -> dict[str, Json]:
+    """What ended a message: llama-server names the client's own sequence, and calls it the end of a turn."""
+    is_stopped = bool(told.get("stop_sequence")) and told.get("stop_reason") == "end_turn"
+    return {**told, "stop_reason": "stop_sequence"} if is_stopped else dict(told)
+
+
+class StopReasons:
+    """The reason in a stream that passes on, where it is another than the engine says."""
+
+    def concern(self, block: bytes) -> bool:
+        """Whether a block may have to be written anew."""
+        return b'"stop_sequence"' in block
+
+    def mended(self, payload: bytes) -> bytes:
+        """The event as clients need it; the same object where it is so already."""
+        told = object_in(payload) or {}
+        delta = told.get("delta")
+        if not isinstance(delta, dict) or (mended := with_stop(delta)) == delta:
+            return payload
+        return msgspec.json.encode({**told, "delta": mended})

@@ -22,6 +22,7 @@ from tests.edges.backends.test_exchange import (
 from tests.upstreams.fake_engines import FakeEngine, Says, serving, streams
 from tests.upstreams.frames import OPENAI_STREAM
 
+TOOL = {"name": "f", "input_schema": {"type": "object"}}
 MESSAGES, COUNT = "POST /v1/messages", "POST /v1/messages/count_tokens"
 
 
@@ -98,11 +99,37 @@ async def test_an_engine_without_the_route_is_asked_in_its_own_words(flavor: str
     assert (text(events), frames(events)) == ("Grüß Gott", b"")
 
 
-@pytest.mark.parametrize("fields", [{"thinking": {"type": "disabled"}}, {"output_config": {"effort": "low"}}, {"x": 1}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"thinking": {"type": "disabled"}},
+        {"output_config": {"effort": "low"}},
+        {"x": 1},
+        {"tools": [TOOL, {"type": "web_search_20250305", "name": "web_search"}]},
+    ],
+)
 async def test_what_the_engine_would_not_do_is_translated_which_says_or_does_it(fields: dict[str, Any]) -> None:
     routes = {CHAT: streams(OPENAI_STREAM, content_type=SSE), MESSAGES: streams(STREAM, content_type=SSE)}
     events = await answer(Api.OPENAI, routes, anthropic_request(stream=True, **fields), "llamacpp")
     assert text(events) == "Grüß Gott"
+
+
+async def test_a_tool_that_the_engine_runs_itself_passes() -> None:
+    tools = [TOOL, {"type": "web_search_20250305", "name": "web_search"}]
+    routes = {MESSAGES: streams(STREAM, content_type=SSE)}
+    assert frames(await answer(Api.OLLAMA, routes, anthropic_request(stream=True, tools=tools), "ollama")) == STREAM
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_message_that_a_stop_sequence_ended_says_so(stream: bool) -> None:
+    told = event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": "x"}, usage={"output_tokens": 9})
+    body = b"".join((*BLOCKS[:5], told, BLOCKS[-1]))
+    routes = {MESSAGES: streams(body, content_type=SSE)}
+    request = anthropic_request(stream=stream, stop_sequences=["x"])
+    events = await answer(Api.OPENAI, routes, request, "llamacpp")
+    assert b'"stop_reason":"stop_sequence"' in frames(events)
+    assert isinstance(events[-1], Finished)
+    assert events[-1].stop_sequence == "x"
 
 
 async def test_a_whole_answer_passes_under_the_clients_name_of_the_model() -> None:

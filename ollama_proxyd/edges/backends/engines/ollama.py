@@ -109,7 +109,7 @@ ENGINE = Engine(
     speaks=(
         Ollama(),
         OpenAI(only={"embeddings": _EMBEDDINGS}),
-        Anthropic(reads=FIELDS),
+        Anthropic(reads=FIELDS, runs="web_search"),
         NativeResponses(reads=_RESPONSES, has_own_ids=False),
     ),
     models=Question("/api/tags", read_tags),
