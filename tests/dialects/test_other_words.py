@@ -191,6 +191,14 @@ def test_a_piece_of_a_call_without_a_name_goes_on_with_the_one_before() -> None:
     assert (call.name, arguments) == ("f", b'{"a":1}')
 
 
+def test_the_text_of_a_completion_may_come_in_parts() -> None:
+    parts = [{"type": "text", "text": "Hello"}]
+    choice = {"index": 0, "text": parts, "finish_reason": "stop"}
+    assert joined(decode_answer(json.dumps({"choices": [choice]}).encode())).text == "Hello"
+    line = {"model": "m", "response": parts, "done": True}
+    assert joined(LineDecoder().feed(json.dumps(line).encode())).text == "Hello"
+
+
 def test_every_line_of_ollama_says_whether_it_is_the_last() -> None:
     line = {"model": "m", "created_at": "now", "message": {"role": "assistant", "content": "x"}}
     assert mended(FORMS["chat"], line)["done"] is False

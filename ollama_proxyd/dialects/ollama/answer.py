@@ -78,7 +78,7 @@ class Line(NativeCounters):
     """A line of /api/chat or /api/generate, or the whole answer."""
 
     message: NativeAnswerMessage | str | None = None
-    response: str | None = None
+    response: Json = None
     thinking: str | None = None
     tool_calls: tuple[NativeAnswerCall, ...] | None = None
     logprobs: tuple[AnswerToken, ...] | None = None

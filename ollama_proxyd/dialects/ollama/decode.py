@@ -103,7 +103,8 @@ class LineDecoder(BlockDecoder):
             raise UnreadableError
         if (error := line.reported) is not None:
             raise failed_midway(error)
-        self.has_read = self.has_read or bool(line.done) or (line.said or line.response) is not None
+        is_said = line.said is not None or isinstance(line.response, str | list)
+        self.has_read = self.has_read or bool(line.done) or is_said
         if line.done:
             self._end, self.ended = line, True
         return self._delta(line)

@@ -67,7 +67,7 @@ class Choice(msgspec.Struct):
     index: int | None = 0
     delta: AnswerMessage | str | None = None
     message: AnswerMessage | str | None = None
-    text: str | None = None
+    text: Json = None
     finish_reason: str | None = None
     logprobs: AnswerLogprobs | None = None
     stop_reason: Json = None
@@ -98,7 +98,7 @@ class Choice(msgspec.Struct):
     @property
     def has_message(self) -> bool:
         """Whether there is something that may be said, be it empty."""
-        return self.message is not None or self.delta is not None or self.text is not None
+        return self.message is not None or self.delta is not None or isinstance(self.text, str | list)
 
 
 class WireUsage(msgspec.Struct):

@@ -190,7 +190,10 @@ def _delta(
     content = message.content
     text, thinking = (content, "") if isinstance(content, str) else said_in(content)
     delta = Delta(
-        text=text or choice.text or message.refusal or "",
+        text=text
+        or (choice.text if isinstance(choice.text, str) else said_in(choice.text).text)
+        or message.refusal
+        or "",
         thinking=thinking or _thought(message),
         tool_calls=calls,
         logprobs=logprobs_of(choice.logprobs, top_logprobs),
