@@ -98,7 +98,7 @@ class OllamaProxyModeRow extends PopupMenu.PopupImageMenuItem {
         this.label.text = label;
         this.setIcon(this._iconOf(icon));
         this.setOrnament(checked ? PopupMenu.Ornament.CHECK : PopupMenu.Ornament.NONE);
-        this._inUse.set({text: inUse, visible: inUse !== ''});
+        this._inUse.text = inUse; // never hidden: the Shell then draws the row higher
         this.accessible_name = accessibleName;
     }
 });

@@ -5,7 +5,7 @@ from dbus_fast import Variant
 
 from tests.desktop.gnome.desktop import MENU, TILE, TITLE, Desktop, StartDesktop
 from tests.desktop.gnome.stand_in import StandIn
-from tests.desktop.gnome.states import ROUTING, backend, mode
+from tests.desktop.gnome.states import ROUTING, STATES, backend, mode
 
 MODES = ("Auto", "Performance", "Balanced", "Efficiency", "Quiet", "Ultra Efficiency")
 FURNISH = """(async () => {
@@ -107,6 +107,19 @@ def test_of_twenty_backends_the_five_that_are_down_stand_first_and_all_can_be_re
         desktop.shell.until(f"driver.isOnScreen({last})")
     desktop.until_subtitle("Not running")
     assert desktop.shell.complaints() == []
+
+
+def test_a_mode_that_is_in_use_no_more_stands_as_high_as_the_others(start_desktop: StartDesktop) -> None:
+    desktop = start_desktop()
+    heights = f"driver.all({MENU}.actor, a => a.mapped && a._inUse).map(a => a.height)"
+    for name in ("auto", "answering"):
+        told = STATES[name]
+        address = desktop.session.session_bus.address
+        with StandIn(address, told.efficiency, told.backends, others=told.others):
+            desktop.until_subtitle(told.subtitle)
+            desktop.open_menu()
+            desktop.shell.until(f"new Set({heights}).size === 1")
+            desktop.close_menus()
 
 
 TITLES = {"de": "KI-Effizienz", "fr": "Efficacité IA"}
