@@ -201,5 +201,7 @@ def test_a_description_has_ollamas_keys_but_for_what_only_the_models_file_tells(
 
 def test_every_native_case_is_looked_at() -> None:
     looked_at = set(ANSWERS) | set(REFUSALS) | NOT_FOUND | ENGINES_OWN | set(KNOWN_BY_THE_FLEET)
-    assert looked_at | {"show-ok", "show-name"} == {n for n, case in CASES.items() if case["path"] in PARSERS}
+    assert looked_at | {"show-ok", "show-name", "show-derived"} == {
+        n for n, case in CASES.items() if case["path"] in PARSERS
+    }
     assert {Operation.CHAT, Operation.COMPLETION, Operation.EMBEDDING} == {answered(n)[0].operation for n in ANSWERS}
