@@ -1,6 +1,8 @@
 """An answer as it is written to its client's connection."""
 
+import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 from aiohttp import ClientConnectionResetError, HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
@@ -12,6 +14,8 @@ from ollama_proxyd.edges.http_api import access, routing_headers
 from ollama_proxyd.edges.http_api.context import FRONTEND, REQUEST_ID, SERVER_NAME, speaks_anthropic
 from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER, new_id
 
+MOST_SILENT_S: Final = 120.0
+"""A client that takes nothing for so long keeps its backend no more: neither others nor a stop of the engine wait."""
 _ANSWERED_HERE = routing_headers.unrouted("the proxy answers this itself")
 
 
@@ -51,9 +55,19 @@ class Stream(web.StreamResponse):
         return not writer.protocol.writing_paused
 
     async def drain(self) -> None:
-        """Wait until the client takes more."""
-        if self._payload_writer is not None:
-            await self._payload_writer.drain()
+        """Wait until the client takes more; raises ConnectionError where it takes nothing for too long."""
+        writer = self._payload_writer
+        if not isinstance(writer, StreamWriter):
+            return
+        while (transport := writer.transport) is not None and writer.protocol.writing_paused:
+            waiting_bytes = transport.get_write_buffer_size()
+            try:
+                async with asyncio.timeout(MOST_SILENT_S):
+                    await writer.drain()
+            except TimeoutError:
+                if transport.get_write_buffer_size() >= waiting_bytes:
+                    transport.abort()
+                    raise ClientConnectionResetError from None
 
     async def end(self, trailers: Mapping[str, str]) -> None:
         """End the answer with trailer fields (RFC 9112, 7.1.2), for which aiohttp has no call."""

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.edges.backends.backend import EngineBackend
+from ollama_proxyd.edges.http_api import written
 from tests.edges.http_api.conftest import CHAT, Serve, Site
 from tests.fakes import settle
 from tests.upstreams.engines import llamacpp, ollama
@@ -92,6 +93,22 @@ async def test_a_client_that_leaves_frees_the_engine_and_the_slot(
             asked.cancel()
             await engine.left.wait()
             await site.services.fleet.views.until(lambda views: not views[0].in_flight)
+        await settle()
+        assert site.services.ledger.recent()[-1].cancelled
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_client_that_reads_nothing_for_long_frees_the_engine_and_the_slot(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(written, "MOST_SILENT_S", 0.3)
+    writer = Writer("llamacpp", 10_000, size=32 * 1024)
+    async with site_of(serve, writer) as (site, engine, model):
+        async with site.client.post(path, json={**CHAT, "model": model, "stream": True}) as reply:
+            await reply.content.readexactly(10)
+            async with asyncio.timeout(20):
+                await engine.left.wait()
+                await site.services.fleet.views.until(lambda views: not views[0].in_flight)
         await settle()
         assert site.services.ledger.recent()[-1].cancelled
 
