@@ -25,6 +25,7 @@ from ollama_proxyd.edges.http_api.frontends import entered, parsing
 from ollama_proxyd.edges.http_api.hints import is_id, new_id, read_hints
 from ollama_proxyd.edges.http_api.openai import DIALECT
 from ollama_proxyd.edges.http_api.programs import PROGRAMS
+from ollama_proxyd.edges.http_api.written import until_taken
 from ollama_proxyd.edges.http_api.ws_messages import (
     Asked,
     error_fields,
@@ -59,7 +60,7 @@ class Socket(web.WebSocketResponse):
     async def drain(self) -> None:
         """Wait until the client takes more."""
         if self._writer is not None:
-            await self._writer.protocol._drain_helper()
+            await until_taken(self._writer.protocol)
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
@@ -196,7 +197,8 @@ class _Session:
         await self._write({"request_id": request_id, **fields})
 
     async def _write(self, told: dict[str, Json]) -> None:
-        await self._socket.send_frame(msgspec.json.encode(told), WSMsgType.TEXT)
+        self._socket.feed(msgspec.json.encode(told))
+        await self._socket.drain()
 
     async def end(self) -> None:
         """End what is under way, and the connection."""

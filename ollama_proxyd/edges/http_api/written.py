@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import ClientConnectionResetError, HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_writer import StreamWriter
 from multidict import CIMultiDict
@@ -36,6 +37,26 @@ def _complete(request: web.Request, headers: CIMultiDict[str]) -> None:
     access.add_cors_headers(request, headers)
 
 
+async def until_taken(protocol: BaseProtocol) -> None:
+    """Wait until a client takes more; raises ConnectionError where it has left, or takes nothing for too long.
+
+    Many may wait at once, and go on waiting when one of them gives up: aiohttp's own wait is cancelled for all.
+    """
+    while protocol.writing_paused:
+        if (transport := protocol.transport) is None:
+            raise ClientConnectionResetError
+        if (waiter := protocol._drain_waiter) is None or waiter.done():
+            waiter = protocol._drain_waiter = asyncio.get_running_loop().create_future()
+        waiting_bytes = transport.get_write_buffer_size()
+        await asyncio.wait({waiter}, timeout=MOST_SILENT_S)
+        if waiter.done():
+            if not waiter.cancelled() and waiter.exception() is not None:
+                raise ClientConnectionResetError
+        elif transport.get_write_buffer_size() >= waiting_bytes:
+            transport.abort()
+            raise ClientConnectionResetError
+
+
 class Stream(web.StreamResponse):
     """An answer that is under way; its headers leave together with the first piece of it."""
 
@@ -56,23 +77,15 @@ class Stream(web.StreamResponse):
 
     async def drain(self) -> None:
         """Wait until the client takes more; raises ConnectionError where it takes nothing for too long."""
-        writer = self._payload_writer
-        if not isinstance(writer, StreamWriter):
-            return
-        while (transport := writer.transport) is not None and writer.protocol.writing_paused:
-            waiting_bytes = transport.get_write_buffer_size()
-            try:
-                async with asyncio.timeout(MOST_SILENT_S):
-                    await writer.drain()
-            except TimeoutError:
-                if transport.get_write_buffer_size() >= waiting_bytes:
-                    transport.abort()
-                    raise ClientConnectionResetError from None
+        if isinstance(writer := self._payload_writer, StreamWriter):
+            await until_taken(writer.protocol)
 
     async def end(self, trailers: Mapping[str, str]) -> None:
         """End the answer with trailer fields (RFC 9112, 7.1.2), for which aiohttp has no call."""
         writer = self._payload_writer
         if trailers and isinstance(writer, StreamWriter) and writer.chunked and writer.transport is not None:
+            if writer._headers_buf:
+                writer.send_headers()
             fields = "".join(f"{name}: {value}\r\n" for name, value in trailers.items())
             writer.transport.write(f"0\r\n{fields}\r\n".encode("ascii"))
             writer._eof = True

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.base_protocol import BaseProtocol
 
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.edges.backends.backend import EngineBackend
@@ -129,3 +130,49 @@ async def test_a_client_that_reads_nothing_makes_the_engine_wait(serve: Serve, e
             reply.close()
         async with asyncio.timeout(20):
             await engine.left.wait()
+
+
+class Pipe(asyncio.Transport):
+    """A transport whose client takes some of what waits, now and then, or nothing."""
+
+    def __init__(self, *waiting: int) -> None:
+        super().__init__()
+        self._waiting = list(waiting)
+        self.is_aborted = False
+
+    def get_write_buffer_size(self) -> int:
+        return self._waiting.pop(0) if len(self._waiting) > 1 else self._waiting[0]
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+def paused(pipe: Pipe) -> BaseProtocol:
+    protocol = BaseProtocol(asyncio.get_running_loop())
+    protocol.transport = pipe
+    protocol.pause_writing()
+    return protocol
+
+
+async def test_one_that_gives_up_leaves_others_waiting_for_the_same_client() -> None:
+    protocol = paused(Pipe(9))
+    one, other = (asyncio.create_task(written.until_taken(protocol)) for _ in range(2))
+    await settle()
+    one.cancel()
+    await settle()
+    third = asyncio.create_task(written.until_taken(protocol))
+    await settle()
+    assert not other.done()
+    protocol.resume_writing()
+    await asyncio.gather(other, third)
+
+
+async def test_a_client_that_takes_little_keeps_its_answer_and_one_that_takes_nothing_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(written, "MOST_SILENT_S", 0.01)
+    pipe = Pipe(9, 8, 8, 7, 7, 7)
+    with pytest.raises(ConnectionError):
+        await written.until_taken(paused(pipe))
+    assert pipe._waiting == [7]
+    assert pipe.is_aborted
