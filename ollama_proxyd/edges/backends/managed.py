@@ -1,14 +1,16 @@
 """A backend whose engines the proxy runs itself: a process for each model, started by the first request for it."""
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+import os
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
 from ollama_proxyd.core.engine_files import ModelFile, Shelf
 from ollama_proxyd.core.engine_program import SLOTS
 from ollama_proxyd.core.errors import ENGINE_ENDED, UNREACHABLE, ErrorKind, ProxyError
-from ollama_proxyd.core.events import Event, Finished
+from ollama_proxyd.core.events import Event, Finished, Flow, Tell
 from ollama_proxyd.core.features import EngineWishes, as_wished
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
 from ollama_proxyd.core.management import Managed, Management
@@ -82,7 +84,8 @@ class ManagedBackend:
                     async with aclosing(running.backend.answer(request, running.served_name)) as events:
                         async for event in events:
                             has_begun = True
-                            yield _with_load(event, load_s)
+                            running.note_sign()
+                            yield _watched(event, running) if isinstance(event, Flow) else _with_load(event, load_s)
                         return
                 except ProxyError as error:
                     if error.status is not None or not await self._is_lost(running, error):
@@ -125,10 +128,12 @@ class ManagedBackend:
         self._shelf = await self._files.look(self._spec.engine)
         await self._pool.measure(self._spec.id)
         loaded, wished = self._pool.running(self._spec.id), as_wished(self._spec, self._wishes.value)
-        await self._pool.starter.prompts.keep_only(wished, self._shelf.files)
+        if not any(each.code == "models_folder_unreadable" for each in self._shelf.unusable):
+            await self._pool.starter.prompts.keep_only(wished, self._shelf.files)
+        names = {each.name for each in self._shelf.files}
         for each in loaded:
             self._learn(each)
-            if each.file.name not in {file.name for file in self._shelf.files}:
+            if each.file.name not in names and await asyncio.to_thread(_is_gone, each.file.path):
                 log.info("%s of %s leaves, since its file is not there any more", each.file.name, self._spec.id)
                 self._pool.leave(each)
         return Probe(
@@ -166,6 +171,30 @@ class ManagedBackend:
 def _loaded(running: Running) -> LoadedModel:
     sizes = [size for memory, size in running.needs.items() if memory != RAM] or [running.needs.get(RAM, 0.0)]
     return LoadedModel(running.file.name, size_bytes=int(max(sizes)), context_length=running.context_tokens)
+
+
+def _is_gone(path: str) -> bool:
+    """Whether a file is not there, and not only out of reach for a moment."""
+    try:
+        os.stat(path)  # noqa: PTH116 - one that cannot be looked at is there
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _watched(flow: Flow, running: Running) -> Flow:
+    """What flows, of which each piece is a sign of life."""
+
+    def pour(tell: Tell) -> Awaitable[None]:
+        def hear(event: Event | bytes) -> bool:
+            running.note_sign()
+            return tell(event)
+
+        return flow.pour(hear)
+
+    return Flow(pour)
 
 
 def _with_load(event: Event, load_s: float | None) -> Event:

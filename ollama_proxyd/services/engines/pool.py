@@ -108,8 +108,7 @@ class EnginePool:
         return running
 
     def _release(self, running: Running) -> None:
-        running.users -= 1
-        running.used_s, running.used_unix_s = self._clock.monotonic(), self._clock.unix()
+        running.let_go(self._clock.monotonic(), self._clock.unix())
         if running.users == 0 and running.phase is Phase.WAITING:
             self._drop(running)
         elif running.users == 0 and running.phase is Phase.DRAINING:

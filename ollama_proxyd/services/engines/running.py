@@ -65,8 +65,9 @@ class Running:
     saved: Sequence[SavedPrompt] | None = None
     """Prompts on the disk that it may read back; None while nobody has looked."""
     bringing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    silences: int = 0
-    """So many looks in a row it has not answered while it works."""
+    silent_since_s: float | None = None
+    """Since when it has answered nothing while it works."""
+    is_looked_at: bool = False
     is_hung: bool = False
     """Whether it is ended for that."""
     loaded_percent: int | None = None
@@ -111,6 +112,17 @@ class Running:
         """Have no process any more, and wait for memory anew."""
         self.process = None
         self.move(Signal.LOST)
+
+    def let_go(self, now_s: float, unix_s: float) -> None:
+        """One request less is under way on it."""
+        self.users -= 1
+        self.used_s, self.used_unix_s = now_s, unix_s
+        if not self.users:
+            self.note_sign()  # nothing is asked of it until it works again
+
+    def note_sign(self) -> None:
+        """It has answered something."""
+        self.silent_since_s = None
 
     def note(self, probe: Probe) -> None:
         """Take what it says of itself."""

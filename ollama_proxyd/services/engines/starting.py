@@ -21,6 +21,7 @@ FIRST_LOOK_S: Final = 0.05
 LONGEST_LOOK_S: Final = 1.0
 LOOK_S: Final = 10.0
 MOST_SILENCES: Final = 3
+HUNG_S: Final = 60.0
 """An engine answers such questions also while it computes; health checks are a quarter of a minute apart."""
 MOST_PERCENT: Final = 99
 """It is loaded once it answers."""
@@ -168,17 +169,26 @@ class Starter:
             await self._measure(running, process)
 
     async def look(self, running: Running) -> None:
-        """Ask one at work whether it is there still; one that hangs is ended, as if it had crashed."""
+        """Ask one at work whether it is there still; one that hangs is ended, as if it had crashed.
+
+        It hangs where no answer to this and no piece of an answer has come for a while; some servers work on one thing.
+        """
+        if running.is_looked_at:
+            return
+        running.is_looked_at = True
         try:
             async with asyncio.timeout(LOOK_S):
                 await self._make(running.spec, running.address, running.api_key).probe()
         except (ProxyError, TimeoutError):
-            running.silences += 1
+            now_s = self._clock.monotonic()
+            running.silent_since_s = now_s if running.silent_since_s is None else running.silent_since_s
+            if now_s - running.silent_since_s >= HUNG_S and running.process is not None and not running.is_hung:
+                running.is_hung = True
+                await running.process.stop()
         else:
-            running.silences = 0
-        if running.silences >= MOST_SILENCES and running.process is not None and not running.is_hung:
-            running.is_hung = True
-            await running.process.stop()
+            running.note_sign()
+        finally:
+            running.is_looked_at = False
 
     async def _measure(self, running: Running, process: EngineProcess) -> None:
         """How far it is, by its memory: a model that goes to a card leaves no trace in the main one."""

@@ -13,6 +13,7 @@ from ollama_proxyd.core.fleet import Hardware, Model, Probe
 from ollama_proxyd.core.policy.obstacles import MORE_ROOM
 from ollama_proxyd.services.engines import footprints
 from ollama_proxyd.services.engines.restarts import PAUSES_S
+from ollama_proxyd.services.engines.starting import HUNG_S
 from tests.belady import fewest_evictions
 from tests.fakes import pass_by, settle
 from tests.services.engines.machine import GB, ONE_GB_MODEL, PROGRAM, Case, engine_spec, file
@@ -348,12 +349,32 @@ async def test_one_that_hangs_at_work_is_ended_as_if_it_had_crashed(case: Case) 
             case.machine.started[0].hangs = not answers
             await case.pool.measure("llama")
             await settle()
+            case.machine.clock.advance(HUNG_S / 2)
         assert case.machine.names == ["a"], "it has answered in between"
         await case.pool.measure("llama")
         await running.gone.wait()
         (ended,) = case.pool.ends
         assert str(ended.reason) == "a answered nothing any more, and was ended: stopped"
     assert await case.used("a") == "1"
+
+
+async def test_one_that_is_silent_for_a_moment_or_writes_an_answer_does_not_hang(case: Case) -> None:
+    async with case.pool.use(case.spec, file("a")) as running:
+        case.machine.started[0].hangs = True
+        for _ in range(9):
+            await case.pool.measure("llama")
+            await settle()
+        for _ in range(9):
+            case.machine.clock.advance(HUNG_S)
+            running.note_sign()
+            await case.pool.measure("llama")
+            await settle()
+        assert case.machine.names == ["a"]
+    case.machine.clock.advance(HUNG_S)
+    async with case.pool.use(case.spec, file("a")):
+        await case.pool.measure("llama")
+        await settle()
+        assert case.machine.names == ["a"], "nothing was asked of it meanwhile"
 
 
 async def test_one_that_is_not_at_work_is_not_asked(case: Case) -> None:
