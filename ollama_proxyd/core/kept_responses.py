@@ -39,6 +39,8 @@ class KeptResponses:
         """Keep a response, unless it alone is too large."""
         if response.size_bytes > self._most_bytes:
             return
+        if response_id in self._kept:
+            self.forget(response_id)
         self._kept[response_id] = response
         self.size_bytes += response.size_bytes
         while len(self._kept) > self._most or self.size_bytes > self._most_bytes:

@@ -22,3 +22,10 @@ def test_the_oldest_make_room_in_number_and_in_bytes() -> None:
     assert len(kept) == 2
     kept.forget("large")
     assert (len(kept), kept.size_bytes) == (1, 10)
+
+
+def test_one_that_is_kept_again_takes_the_place_of_the_former() -> None:
+    kept = KeptResponses(most=3, most_bytes=100)
+    for size in (30, 40, 20):
+        kept.keep("the same", response(size))
+    assert (len(kept), kept.size_bytes) == (1, 20)
