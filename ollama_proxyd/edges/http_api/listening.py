@@ -1,6 +1,7 @@
 """Sockets that listen, and what takes the connections that come to them."""
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import Callable, Iterable
@@ -13,21 +14,34 @@ log = logging.getLogger(__name__)
 BACKLOG: Final = 1024
 MOST_AT_ONCE: Final = 256
 """Connections that are taken before the loop looks at others again."""
+_LACKING: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 PAUSE_S: Final = 1.0
 """How long is waited where the system has no file or memory for a further one, as asyncio does."""
 
 
 def bound(addresses: Iterable[tuple[int, int, int, str, tuple[object, ...]]]) -> list[socket.socket]:
-    """A listening socket for each address, as getaddrinfo(3) gives them; raises OSError, and then none is open."""
+    """A listening socket for each address, as getaddrinfo(3) gives them; raises OSError, and then none is open.
+
+    A name may have an address twice, or one of a family that the kernel lacks.
+    """
     made: list[socket.socket] = []
+    lacking: OSError | None = None
     try:
-        for family, *_, address in addresses:
-            made.append(socket.create_server(address, family=family, backlog=BACKLOG))
-            made[-1].setblocking(False)
+        for family, address in dict.fromkeys([(each[0], each[-1]) for each in addresses]):
+            try:
+                made.append(socket.create_server(address, family=family, backlog=BACKLOG))
+            except OSError as error:
+                if error.errno not in _LACKING:
+                    raise
+                lacking = error
+            else:
+                made[-1].setblocking(False)
     except OSError:
         for each in made:
             each.close()
         raise
+    if lacking is not None and not made:
+        raise lacking
     return made
 
 

@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from ollama_proxyd.app.watchdog import is_served
+from ollama_proxyd.edges.http_api.listening import bound
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing import access, peers
@@ -140,3 +141,14 @@ async def test_the_url_of_a_server_that_listens_everywhere_leads_to_it(host: str
         assert await is_served((address.hostname, address.port), 2.0) is None
     finally:
         await server.stop()
+
+
+def test_a_name_may_have_an_address_twice_or_one_of_a_family_that_the_kernel_lacks() -> None:
+    here: tuple[int, int, int, str, tuple[object, ...]] = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0))
+    lacking = (socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("2001:db8::1", 0))
+    made = bound([here, lacking, here])
+    assert [each.family for each in made] == [socket.AF_INET]
+    for each in made:
+        each.close()
+    with pytest.raises(OSError, match="assign"):
+        bound([lacking])
