@@ -115,7 +115,7 @@ class TextDecoder(ChunkDecoder):
         found: list[Event] = []
         for frame in plainly_split(block):
             left = None if most is None else most - len(found)
-            if left == 0:
+            if left is not None and left <= 0:
                 break
             try:
                 found += self._feed_one(frame, left)

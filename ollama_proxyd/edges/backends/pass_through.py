@@ -78,14 +78,15 @@ class PassThrough:
             raise self._failure
         if self.ended or not block:
             return ()
-        if self._calls.concern(block) or self._end_mark in block or not self._form.plain_frames(block):
+        is_looked_at = self._calls.concern(block) or block.find(self._end_mark) >= 0
+        if not (frames := 0 if is_looked_at else self._form.plain_frames(block)):
             block = self._examined(block)
         if block and not self._begun:
-            block = self._begin(block)
+            block, frames = self._begin(block), 0
         if not block:
             return ()
         self._blocks.append(block)
-        self._frames += block.count(self._mark)
+        self._frames += frames or block.count(self._mark)
         return (Delta(frame=block if self._name is None else self._dialect.rename(block, self._name)),)
 
     def _examined(self, block: bytes) -> bytes:

@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 from aiohttp import HttpVersion11, hdrs, web
 
 from ollama_proxyd.core.energy import Energy
-from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, Flow, Resumed
 from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.core.routed import Routed
@@ -41,6 +41,8 @@ def _to_the_second(unix_s: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(unix_s))
 
 
+MOST_FIRST_BYTES = 32 * 1024 * 1024
+"""How much of an engine's own frames is kept for an encoder that may have to go on with them."""
 NUMBER_BYTES = 20
 """What a number of a vector takes as text."""
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -144,7 +146,7 @@ async def deliver(
 class _Writing:
     """The events of a streamed answer on their way to its client: an engine's own frames, else encoded."""
 
-    __slots__ = ("_encoder", "_first", "_last", "_make_encoder", "_mark", "_response")
+    __slots__ = ("_encoder", "_first", "_first_bytes", "_last", "_make_encoder", "_mark", "_response")
 
     def __init__(self, response: Stream, make_encoder: Callable[[], Encoder], mark: bytes) -> None:
         self._response = response
@@ -152,6 +154,7 @@ class _Writing:
         self._mark = mark
         self._first: list[bytes] = []
         """The frames of an engine's own by which an encoder goes on with its stream."""
+        self._first_bytes = 0
         self._last = b""
         self._encoder: Encoder | None = None
 
@@ -163,11 +166,16 @@ class _Writing:
         else:
             if not self._first or (self._mark and self._mark in piece):
                 self._first.append(piece)
+                self._first_bytes += len(piece)
+                if self._first_bytes > MOST_FIRST_BYTES:
+                    self._first = [b""]
             self._last = piece
         return self._response.feed(piece) if piece else True
 
     def _encoded(self, event: Event) -> bytes:
         if isinstance(event, Resumed):
+            if self._first_bytes > MOST_FIRST_BYTES:
+                raise ProxyError(ErrorKind.UPSTREAM_FAILED, "the answer broke, and is too long to go on elsewhere")
             self._encoder = self._encoder or _following(self._make_encoder(), b"".join(self._first))
             return b""
         if self._encoder is None and self._first:

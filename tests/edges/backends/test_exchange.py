@@ -504,7 +504,7 @@ async def test_a_web_page_is_no_answer() -> None:
 
 async def test_a_line_of_almost_sixteen_mebibytes_passes_and_a_longer_one_is_refused() -> None:
     limit = 16 * 1024 * 1024
-    line = b'{"message":{"role":"assistant","content":"' + b"x" * (limit - 100) + b'"}}\n'
+    line = b'{"message":{"role":"assistant","content":"' + b"x" * (limit - 100) + b'"},"done":false}\n'
     sent = line + OLLAMA_FRAMES[-1]
     events = await answer(Api.OLLAMA, {API_CHAT: streams(sent, content_type=NDJSON)}, ollama_request())
     assert frames(events) == sent

@@ -76,6 +76,7 @@ class ResponseEncoder:
                 self._output.append(item)
             elif kind == "response.output_item.added" and isinstance(item, dict):
                 self._kind, self._item, self._said = _KINDS.get(str(item.get("type")), ""), item, []
+                item["id"] = item.get("id") or f"item_{self._key}_{len(self._output)}"
             elif isinstance(delta, str) and kind in _SAID:
                 self._said.append(delta)
 
