@@ -64,6 +64,13 @@ class Site(web.BaseSite):
         assert server is not None
         self._server = _Acceptor(server, self._listener)  # type: ignore[assignment]
 
+    async def stop(self) -> None:
+        """Accept no more; connections that were taken are open by then, and count as such."""
+        accepting = self._server
+        await super().stop()
+        if accepting is not None:
+            await accepting.wait_closed()
+
 
 class _Acceptor:
     """Takes all connections that wait, in place of asyncio's server (of which aiohttp calls these methods).
@@ -115,4 +122,6 @@ class _Acceptor:
             self._listener.close()
 
     async def wait_closed(self) -> None:
-        """It is closed at once."""
+        """Until the connections that were taken are open."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)

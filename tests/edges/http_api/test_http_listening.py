@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from ollama_proxyd.app.watchdog import is_served
+from ollama_proxyd.edges.http_api import listening
 from ollama_proxyd.edges.http_api.listening import bound
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.http_api.settings import ServerSettings
@@ -112,6 +113,26 @@ def test_all_connections_that_wait_are_taken_in_few_turns_of_the_loop() -> None:
         return found
 
     assert uvloop.run(taken()) == newcomers
+
+
+def test_a_connection_that_was_taken_counts_when_no_more_are() -> None:
+    """Who stops gives those that are open a moment to say what they want."""
+
+    async def found() -> int:
+        server = HttpServer(await services_of(FakeBackend("npu")), ServerSettings(port=0))
+        await server.start()
+        with socket.create_connection(("127.0.0.1", server.port)):
+            (site, *_) = server._sites
+            accepting = site._server
+            assert isinstance(accepting, listening._Acceptor)
+            while not accepting._under_way:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0)
+            await server.pause()
+            count = server.connections
+        await server.stop()
+        return count
+
+    assert uvloop.run(found()) == 1
 
 
 async def test_a_server_that_serves_is_told_from_one_that_does_not(server: HttpServer, held: socket.socket) -> None:
