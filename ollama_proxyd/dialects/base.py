@@ -226,7 +226,7 @@ class Dialect(ClientDialect):
     how many last blocks of a stream tell how it ended. stream_ending: how a stream of so many frames ended, from these
     blocks. answer_ending: how a whole answer ended, complete where it can be passed on; both never raise.
     answers_loads: whether a request can ask only to load or unload a model. counts_at_first: whether the first frame
-    counts the prompt's tokens.
+    counts the prompt's tokens. named_in: the member of frames in which the model's name stands, empty for themselves.
     """
 
     calls: ClassVar[Mapping[str, Parse]]
@@ -246,6 +246,7 @@ class Dialect(ClientDialect):
     answer_ending: Callable[[bytes], Ending]
     answers_loads: ClassVar[bool]
     counts_at_first: ClassVar[bool] = False
+    named_in: ClassVar[str] = ""
     base: str = ""
 
     @abstractmethod
@@ -290,8 +291,10 @@ class Dialect(ClientDialect):
 
     def rename(self, block: bytes, name: str) -> bytes:
         """The frames, or a whole answer, under another model name."""
+        if self.named_in and block.find(f'"{self.named_in}"'.encode()) < 0:
+            return block
         lines = []
         for line in block.splitlines(keepends=True):
             before, payload, after = self.split_line(line)
-            lines.append(before + renamed(payload, name) + after if payload else line)
+            lines.append(before + renamed(payload, name, self.named_in) + after if payload else line)
         return b"".join(lines)

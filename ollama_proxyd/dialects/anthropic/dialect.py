@@ -24,7 +24,6 @@ from ollama_proxyd.dialects.framing.jsonbody import (
     decode_value,
     object_in,
     readable,
-    renamed,
     with_model,
 )
 from ollama_proxyd.dialects.framing.passing import Form
@@ -105,6 +104,7 @@ class Anthropic(Dialect):
     answers_loads = False
     landmark = b"content_block_st"
     counts_at_first = True
+    named_in = "message"
 
     def __init__(
         self,
@@ -170,16 +170,6 @@ class Anthropic(Dialect):
         """An event's data line."""
         return sse.split_line(line)
 
-    def rename(self, block: bytes, name: str) -> bytes:
-        """The frames under another model name, which stands in the message that starts."""
-        if b'"message_start"' not in block:
-            return block
-        lines = []
-        for line in block.splitlines(keepends=True):
-            before, payload, after = self.split_line(line)
-            lines.append(before + _renamed(payload, name) + after if payload else line)
-        return b"".join(lines)
-
     def decoder(self, request: Request) -> EventDecoder:  # noqa: ARG002 - see base
         """A decoder for one stream."""
         return EventDecoder()
@@ -192,13 +182,3 @@ class Anthropic(Dialect):
 def _is_disabled(thinking: msgspec.Raw) -> bool:
     told: Json = decode_value(thinking, "thinking")
     return isinstance(told, dict) and told.get("type") == "disabled"
-
-
-def _renamed(payload: bytes, name: str) -> bytes:
-    try:
-        fields = decode_fields(payload)
-    except ProxyError:
-        return payload
-    if "message" not in fields:
-        return payload
-    return msgspec.json.encode({**fields, "message": msgspec.Raw(renamed(bytes(fields["message"]), name))})

@@ -205,10 +205,14 @@ def _names_all_once(body: bytes, fields: dict[str, msgspec.Raw]) -> bool:
     return msgspec.json.format(body, indent=-1) == msgspec.json.format(msgspec.json.encode(fields), indent=-1)
 
 
-def renamed(payload: bytes, name: str) -> bytes:
-    """A JSON object under another model name; anything without one stays as it is."""
+def renamed(payload: bytes, name: str, member: str = "") -> bytes:
+    """A JSON object, or a member of it, under another model name; anything without one stays as it is."""
     try:
         fields = decode_fields(payload)
     except ProxyError:
         return payload
-    return with_model(payload, fields, name) if "model" in fields else payload
+    if not member:
+        return with_model(payload, fields, name) if "model" in fields else payload
+    if member not in fields:
+        return payload
+    return msgspec.json.encode({**fields, member: msgspec.Raw(renamed(bytes(fields[member]), name))})

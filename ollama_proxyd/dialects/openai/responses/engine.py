@@ -3,15 +3,13 @@
 from collections.abc import Collection
 from types import MappingProxyType
 
-import msgspec
-
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.kept_responses import KeptResponses
 from ollama_proxyd.core.requests import Api, Request
 from ollama_proxyd.dialects.base import Dialect, Encoder, Rendered, Stamps
 from ollama_proxyd.dialects.framing import sse
-from ollama_proxyd.dialects.framing.jsonbody import decode_fields, renamed, with_model
+from ollama_proxyd.dialects.framing.jsonbody import decode_fields, with_model
 from ollama_proxyd.dialects.framing.passing import Form
 from ollama_proxyd.dialects.openai.errors import render_error, stream_error
 from ollama_proxyd.dialects.openai.responses import passing
@@ -27,7 +25,6 @@ from ollama_proxyd.dialects.openai.responses.encode import Ids, ResponseEncoder
 
 _DATA = b"data:"
 _JSON = (b"{", b"[")
-_RESPONSE = b'"response"'
 _ENDS = b"mplete"
 """In `completed` and in `incomplete`."""
 
@@ -55,6 +52,7 @@ class NativeResponses(Dialect):
     frame_ends = sse.ENDS
     payloads = staticmethod(payloads)
     tail_blocks = 2
+    named_in = "response"
     frames = staticmethod(sse.frames)
     framed = staticmethod(sse.named)
     is_comment = staticmethod(sse.is_comment)
@@ -108,16 +106,6 @@ class NativeResponses(Dialect):
         """An event's data line."""
         return sse.split_line(line)
 
-    def rename(self, block: bytes, name: str) -> bytes:
-        """The frames under another model name, which stands in the responses that begin and end the stream."""
-        if _RESPONSE not in block:
-            return block
-        lines = []
-        for line in block.splitlines(keepends=True):
-            before, payload, after = self.split_line(line)
-            lines.append(before + _renamed(payload, name) + after if payload else line)
-        return b"".join(lines)
-
     def decoder(self, request: Request) -> EventDecoder:  # noqa: ARG002 - see base
         """A decoder for one stream."""
         return EventDecoder()
@@ -125,13 +113,3 @@ class NativeResponses(Dialect):
     def decode_answer(self, request: Request, body: bytes) -> list[Event]:  # noqa: ARG002 - see base
         """The events of a whole answer."""
         return decode_answer(body)
-
-
-def _renamed(payload: bytes, name: str) -> bytes:
-    try:
-        fields = decode_fields(payload)
-    except ProxyError:
-        return payload
-    if "response" not in fields:
-        return payload
-    return msgspec.json.encode({**fields, "response": msgspec.Raw(renamed(bytes(fields["response"]), name))})
