@@ -264,7 +264,10 @@ class Flowing:
         async for event in self._events:
             if isinstance(event, Finished):
                 self._end = event
-            if self._end or not tell(event):
+            told: Event | bytes = event
+            if isinstance(event, Delta) and event.frame is not None:
+                told = event.frame
+            if self._end or not tell(told):
                 return
 
     async def play(self) -> AsyncGenerator[Event, None]:

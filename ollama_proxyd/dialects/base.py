@@ -76,7 +76,7 @@ class StreamReader(Protocol):
         """What the engine left out at the end of its answer."""
 
     def passes(self, block: bytes) -> bool:
-        """Whether a block goes to the client as it is, which most do; it then needs no feeding."""
+        """Take note of a block that goes to the client as it is, as most do; whether it does, else it is fed."""
 
     def feed(self, block: bytes) -> Sequence[Event]:
         """The events of a block of frames."""

@@ -167,9 +167,9 @@ async def test_an_answer_that_breaks_goes_on_at_the_next_backend_from_what_its_c
     assert "goes on in the middle of an answer because igpu failed" in str(told.decision and told.decision.reason)
 
 
-async def poured(services: Services, asked: Request) -> list[Routed | Event]:
+async def poured(services: Services, asked: Request) -> list[Routed | Event | bytes]:
     """The events for a client that takes what flows, but never two at once."""
-    heard: list[Routed | Event] = []
+    heard: list[Routed | Event | bytes] = []
     async for event in services.gateway.answer(asked, flows=True):
         if isinstance(event, Flow):
             await event.pour(lambda told: bool(heard.append(told)))
@@ -188,6 +188,18 @@ async def test_what_flows_is_heard_like_other_events_and_goes_on_elsewhere_where
     assert other.requests[0][0].spoken == Spoken("Hel", tokens=3)
     assert isinstance(heard[-1], Finished)
     assert outcome(services).error is None
+
+
+async def test_frames_that_flow_are_read_for_the_rest_where_they_break() -> None:
+    def read(block: bytes) -> list[Event]:
+        return [Delta(text=each) for each in block.decode()]
+
+    first = FakeBackend("igpu", Accepted(read=read), *[Delta(frame=each) for each in (b"H", b"e", b"l")], failed())
+    other = FakeBackend("npu", Accepted(), Delta(text="lo"), Finished(usage=Usage(5, 1)))
+    first.flows = True
+    heard = await poured(await services_of(first, other), begun())
+    assert heard[1:-1] == [Delta(frame=b"H"), b"e", b"l", Resumed(), Delta(text="lo")]
+    assert other.requests[0][0].spoken == Spoken("Hel", tokens=3, passed=True)
 
 
 async def test_nothing_flows_for_who_does_not_ask_for_it() -> None:

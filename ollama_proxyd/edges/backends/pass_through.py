@@ -61,7 +61,7 @@ class PassThrough:
         self.skipped_frames = 0
 
     def passes(self, block: bytes) -> bool:
-        """Whether a block is of frames that mean something, and of none that are looked at."""
+        """Take note of a block of plain frames, of which none is looked at; whether it is one."""
         if not self._begun or self._name is not None or self.ended or self._failure is not None:
             return False
         if self._calls.concern(block) or block.find(self._end_mark) >= 0:

@@ -111,6 +111,11 @@ def sevens(data: bytes) -> tuple[bytes, ...]:
     return tuple(data[at : at + 7] for at in range(0, len(data), 7))
 
 
+def frame_by_frame(data: bytes) -> tuple[bytes, ...]:
+    end = b"\n\n" if data.startswith((b"data:", b"event:")) else b"\n"
+    return tuple(frame + end for frame in data.removesuffix(end).split(end))
+
+
 def at_once(data: bytes) -> tuple[bytes, ...]:
     return (data,)
 

@@ -9,7 +9,16 @@ from ollama_proxyd.core.events import Finished
 from ollama_proxyd.core.requests import Api, Hints
 from ollama_proxyd.dialects.openai.parse import parse_completion
 from tests.edges.backends.test_clean_ends import ROUTE, TYPE
-from tests.edges.backends.test_exchange import answer, at_once, frames, one_byte_each, openai_request, sevens
+from tests.edges.backends.test_exchange import (  # noqa: F401 - every rule holds for what is poured, too
+    answer,
+    at_once,
+    frame_by_frame,
+    frames,
+    one_byte_each,
+    openai_request,
+    pours,
+    sevens,
+)
 from tests.upstreams.fake_engines import streams
 
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
@@ -114,9 +123,10 @@ ONE = {
 
 
 @pytest.mark.parametrize("kind", ONE)
-@pytest.mark.parametrize("pieces", [at_once, one_byte_each])
+@pytest.mark.parametrize("pieces", [at_once, one_byte_each, frame_by_frame])
 async def test_one_call_in_any_pieces_is_one_call_for_clients(kind: str, pieces: Any) -> None:
-    called, ids, reason = put_together(await passed(calls(*ONE[kind]), pieces=pieces))
+    sent = event({"content": "Words come first."}) + calls(*ONE[kind])
+    called, ids, reason = put_together(await passed(sent, pieces=pieces))
     assert (called, reason) == ([F], "tool_calls")
     assert ids[0]
     assert all(len(each) > 2 or each in {"x", "7"} for each in ids)
@@ -141,7 +151,8 @@ TWO: dict[str, list[Any]] = {
 @pytest.mark.parametrize("kind", TWO)
 async def test_calls_are_told_apart_for_clients_where_the_engine_does_not_number_them(kind: str) -> None:
 
-    called, ids, _ = put_together(await passed(calls(*TWO[kind])))
+    sent = event({"content": "Words come first."}) + calls(*TWO[kind])
+    called, ids, _ = put_together(await passed(sent, pieces=frame_by_frame))
     assert called == [F, G]
     assert len({*ids}) == 2
 

@@ -161,6 +161,12 @@ async def test_each_connection_is_looked_at_once(serve: Serve, monkeypatch: pyte
     assert len(asked) == 1
 
 
+async def test_what_is_known_at_once_is_not_searched_for(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ProgramSearch, "at_once", lambda *_: FOUND)
+    monkeypatch.setattr(ProgramSearch, "of_socket", lambda *_: UNKNOWN)
+    assert await asker_of(await serve(FakeBackend("npu")), **{"User-Agent": "Another/1.2"}) == FOUND
+
+
 async def test_searches_do_not_pile_up_behind_a_slow_one(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that ask once and leave had left 52,000 searches in 20 minutes, each for a socket that was gone."""
     may_end = threading.Event()

@@ -16,7 +16,7 @@ from ollama_proxyd.services.engines.restarts import PAUSES_S
 from ollama_proxyd.services.engines.starting import HUNG_S
 from tests.belady import fewest_evictions
 from tests.fakes import pass_by, settle
-from tests.services.engines.machine import GB, ONE_GB_MODEL, PROGRAM, Case, engine_spec, file
+from tests.services.engines.machine import GB, ONE_GB_MODEL, PROGRAM, Answering, Case, engine_spec, file
 
 
 @pytest.fixture
@@ -369,12 +369,30 @@ async def test_one_that_is_silent_for_a_moment_or_writes_an_answer_does_not_hang
             running.note_sign()
             await case.pool.measure("llama")
             await settle()
+        await pass_by(2 * case.machine.stop_s)
         assert case.machine.names == ["a"]
     case.machine.clock.advance(HUNG_S)
     async with case.pool.use(case.spec, file("a")):
         await case.pool.measure("llama")
-        await settle()
+        await pass_by(2 * case.machine.stop_s)
         assert case.machine.names == ["a"], "nothing was asked of it meanwhile"
+
+
+async def test_one_that_does_not_answer_is_asked_once_at_a_time(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    async def probe(_self: Answering) -> Probe:
+        nonlocal asked
+        asked += 1
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with case.pool.use(case.spec, file("a")):
+        monkeypatch.setattr(Answering, "probe", probe)
+        for _ in range(9):
+            await case.pool.measure("llama")
+            await settle()
+        assert asked == 1
 
 
 async def test_one_that_is_not_at_work_is_not_asked(case: Case) -> None:

@@ -1,0 +1,101 @@
+"""A backend whose engines the proxy runs: what its folder and its engines tell, and what that leads to."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from ollama_proxyd.core.engine_files import ModelFile, Shelf
+from ollama_proxyd.core.engine_program import EngineProgram
+from ollama_proxyd.core.events import Event, Flow
+from ollama_proxyd.core.fleet import Model
+from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.requests import Hints
+from ollama_proxyd.core.saved_prompts import SavedPrompt
+from ollama_proxyd.dialects.openai.parse import parse_chat
+from ollama_proxyd.edges.backends.managed import ManagedBackend
+from ollama_proxyd.services.engines.starting import HUNG_S
+from ollama_proxyd.services.engines.survivors import mark_of
+from tests.fakes import pass_by, settle
+from tests.services.engines.machine import GB, Answering, Case
+
+ASKED = parse_chat(b'{"model":"a","stream":true,"messages":[{"role":"user","content":"hi"}]}', Hints())
+UNREADABLE = Reason("models_folder_unreadable", path="/models", detail="Too many open files")
+
+
+class Folder:
+    """The files that a look finds."""
+
+    def __init__(self, *files: ModelFile) -> None:
+        self.shelf = Shelf(files)
+
+    async def look(self, _program: EngineProgram) -> Shelf:
+        return self.shelf
+
+
+class House:
+    """A backend of one model, in a folder that can be out of reach."""
+
+    def __init__(self, path: Path) -> None:
+        self.case, self.path = Case(), path
+        self.file = ModelFile(Model("a", GB), str(path))
+        self.folder = Folder(self.file)
+        self.backend = ManagedBackend(self.case.spec, self.case.pool, self.folder, cast("Any", None))
+
+    async def answer(self) -> list[Event]:
+        async with aclosing(self.backend.answer(ASKED, "a")) as events:
+            return [event async for event in events]
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    path = tmp_path / "a.gguf"
+    path.touch()
+    house = House(path)
+    await house.backend.probe()
+    yield house
+    await house.case.pool.close()
+
+
+async def test_a_folder_out_of_reach_ends_no_engine_and_deletes_no_prompt(house: House) -> None:
+    await house.answer()
+    at = (house.case.spec.id, mark_of(house.case.spec, house.file), "one")
+    house.case.disk.files[at] = SavedPrompt("one", 1000, (1, 2))
+    house.folder.shelf = Shelf((), (UNREADABLE,))
+    await house.backend.probe()
+    await pass_by(2 * house.case.machine.stop_s)
+    assert house.case.machine.names == ["a"]
+    assert at in house.case.disk.files
+    house.path.unlink()
+    house.folder.shelf = Shelf()
+    await house.backend.probe()
+    await pass_by(2 * house.case.machine.stop_s)
+    assert house.case.machine.names == []
+    assert at not in house.case.disk.files
+
+
+async def test_a_piece_of_an_answer_is_a_sign_of_life(house: House) -> None:
+    await house.answer()
+    (engine,) = house.case.backends
+    assert isinstance(engine, Answering)
+    engine.flows = True
+    house.case.machine.started[0].hangs = True
+    pieces = 0
+
+    async def look() -> None:
+        await house.case.pool.measure(house.case.spec.id)
+        await settle()
+
+    async with aclosing(house.backend.answer(ASKED, "a")) as events:
+        async for event in events:
+            await look()
+            house.case.machine.clock.advance(HUNG_S)
+            if isinstance(event, Flow):
+                await event.pour(lambda _: True)
+                pieces += 1
+                await look()
+    await pass_by(2 * house.case.machine.stop_s)
+    assert pieces
+    assert house.case.machine.names == ["a"]
