@@ -22,6 +22,10 @@ _TAIL_BYTES: Final = 16384
 _STAMP: Final = re.compile(r"^[0-9.:]+ [A-Z] ")
 """How llama-server begins its lines."""
 _SIGNALLED: Final = 128
+_CRASHES: Final = frozenset(
+    {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP}
+)
+"""What a program brings on itself, such as by an assertion that its model fails."""
 _TROUBLE: Final = re.compile(r"error|fail|cannot|unable", re.IGNORECASE)
 
 
@@ -105,10 +109,13 @@ async def _end_of_another(pid: int) -> End:
 
 def how_it_ended(status: int) -> End:
     """The end of a process by its status, negative for a signal; a shell that waits for it adds 128 to that."""
+    number = -status if status < 0 else status - _SIGNALLED
+    is_signal = number in set(signal.Signals)
+    has_failed = status != 0 and (not is_signal or number in _CRASHES)
     if status >= 0:
-        return End(f"its process ended with status {status}", has_failed=0 < status <= _SIGNALLED)
-    name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
-    return End(f"its process was ended by {name}")
+        return End(f"its process ended with status {status}", has_failed)
+    name = signal.Signals(number).name if is_signal else f"signal {number}"
+    return End(f"its process was ended by {name}", has_failed)
 
 
 def shorten(file: Path) -> None:

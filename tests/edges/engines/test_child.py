@@ -49,7 +49,10 @@ async def test_how_a_process_ended_is_told_with_its_last_words(runner: Runner) -
     assert await process.last_words() == "fatal error"
 
 
-@pytest.mark.parametrize(("status", "has_failed"), [(1, True), (128, True), (0, False), (137, False), (-9, False)])
+@pytest.mark.parametrize(
+    ("status", "has_failed"),
+    [(1, True), (128, True), (255, True), (0, False), (137, False), (-9, False), (-15, False), (-6, True), (139, True)],
+)
 def test_only_what_gives_up_by_itself_has_failed(status: int, has_failed: bool) -> None:
     assert child.how_it_ended(status).has_failed is has_failed
 
