@@ -161,21 +161,22 @@ class _Session:
             await self._send(known, done=True, error="cancelled", code="cancelled")
 
     async def _answer(self, asked: Asked, begun_s: float) -> None:
-        try:
-            async with aclosing(self._services.answers.answer(asked.request, flows=True)) as answer:
-                first = await anext(answer)
-                if not isinstance(first, Routed):
-                    raise TypeError(f"the gateway answered before it decided: {first!r}")
-                await self._pass_on(asked, first, cast("AsyncGenerator[Event, None]", answer), begun_s)
-        except ProxyError as error:
-            await self._send(asked.request_id, done=True, **error_fields(error))
-        except ConnectionError:
-            return  # the client has left, and the connection ends
-        except Exception:
-            log.exception(
-                "request %s: a request on the WebSocket failed by a fault of the proxy", self._hints.request_id
-            )
-            await self._send(asked.request_id, done=True, error="the proxy failed; see its log", code="internal")
+        with suppress(ConnectionError):  # the client has left, perhaps before it heard of a failure
+            try:
+                async with aclosing(self._services.answers.answer(asked.request, flows=True)) as answer:
+                    first = await anext(answer)
+                    if not isinstance(first, Routed):
+                        raise TypeError(f"the gateway answered before it decided: {first!r}")
+                    await self._pass_on(asked, first, cast("AsyncGenerator[Event, None]", answer), begun_s)
+            except ProxyError as error:
+                await self._send(asked.request_id, done=True, **error_fields(error))
+            except ConnectionError:
+                raise
+            except Exception:
+                log.exception(
+                    "request %s: a request on the WebSocket failed by a fault of the proxy", self._hints.request_id
+                )
+                await self._send(asked.request_id, done=True, error="the proxy failed; see its log", code="internal")
 
     async def _pass_on(self, asked: Asked, first: Routed, events: AsyncGenerator[Event, None], begun_s: float) -> None:
         pieces = _Pieces(self._socket, asked, begun_s)

@@ -273,3 +273,22 @@ async def test_pages_of_other_sites_and_those_without_the_token_are_refused(serv
 async def test_a_plain_request_is_told_what_to_do(serve: Serve) -> None:
     answer = await (await serve()).get(PATH)
     assert (answer.status, "connect with Upgrade: websocket" in answer.json["error"]["message"]) == (426, True)
+
+
+async def test_a_failure_that_its_client_hears_no_more_is_no_fault_of_the_proxy(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left(_self: object, _message: bytes) -> bool:
+        raise ConnectionResetError
+
+    may_fail = asyncio.Event()
+    failure = ProxyError(ErrorKind.UPSTREAM_FAILED, "it broke")
+    site = await serve(FakeBackend("npu", Accepted(), may_fail, failure))
+    monkeypatch.setattr(websocket.Socket, "feed", left)
+    async with site.client.ws_connect(PATH) as socket, asyncio.timeout(10):
+        await socket.send_json(ASK)
+        await site.services.fleet.views.until(lambda views: views[0].in_flight > 0)
+        (task,) = [each for each in asyncio.all_tasks() if each.get_name() == "websocket request a"]
+        may_fail.set()
+        await asyncio.wait({task})
+    assert task.exception() is None
