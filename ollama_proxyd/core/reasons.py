@@ -6,7 +6,7 @@ from decimal import Decimal
 from functools import cache
 from re import Match
 from re import compile as pattern
-from typing import Any, NamedTuple, TypeAlias, Union
+from typing import Any, Final, NamedTuple, TypeAlias, Union
 
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.sentences import SENTENCES
@@ -15,18 +15,16 @@ Value: TypeAlias = Union[str, float, "Reason", tuple[Union[str, "Reason"], ...]]
 """What a reason tells; a reason within a reason is its cause."""
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(slots=True, init=False)
 class Reason:
     """Why something is as it is; a value that is None was not given."""
 
-    code: str
-    values: Mapping[str, Value]
+    code: Final[str]
+    values: Final[Mapping[str, Value]]
 
     def __init__(self, code: str, /, **values: Value | None) -> None:
-        if None in values.values():
-            values = {name: each for name, each in values.items() if each is not None}
-        object.__setattr__(self, "code", str(code))
-        object.__setattr__(self, "values", values)
+        self.code = code
+        self.values = {name: each for name, each in values.items() if each is not None}
 
     def __hash__(self) -> int:
         return hash(self.code)

@@ -49,7 +49,8 @@ class Meter:
 
     def _note_work(self, _backend_id: str = "") -> None:
         """Note which backend works alone on which device."""
-        alone = alone_on(self._fleet.at_work(), self._system.value.devices)
+        devices = self._system.value.devices
+        alone = alone_on(self._fleet.at_work(), devices) if devices else {}
         self._stretches = {device_id: self._stretch(device_id, each) for device_id, each in alone.items()}
 
     def _follow_conditions(self, conditions: Conditions) -> None:

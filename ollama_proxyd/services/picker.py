@@ -135,10 +135,11 @@ class Picker:
         left_s = None if hints.deadline_ms is None else hints.deadline_ms / 1000 - clock.unix()
         if left_s is not None and left_s <= 0 and hints.deadline_ms is not None:
             raise past_deadline(left_s, hints.deadline_ms)
-        query = Query(model=None, hints=hints, time_left_s=left_s, now_s=clock.monotonic())
-        if request is not None:
-            query = replace(
-                query,
+        now_s = clock.monotonic()
+        if request is None:
+            query = Query(model=None, hints=hints, time_left_s=left_s, now_s=now_s)
+        else:
+            query = Query(
                 model=request.model,
                 operation=request.operation,
                 prompt_tokens=request.prompt_tokens,
@@ -146,6 +147,9 @@ class Picker:
                 needs_vision=request.needs_vision,
                 has_image_urls=request.has_image_urls,
                 needs_tools=request.needs_tools,
+                time_left_s=left_s,
+                hints=hints,
+                now_s=now_s,
                 synonyms=self._services.gateway.synonyms.of(request.model),
                 cached_tokens=self._cached_tokens(errand, request.prompt_tokens),
             )

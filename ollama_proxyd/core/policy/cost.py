@@ -185,8 +185,8 @@ class Line(NamedTuple):
 
     def after(self, read_tokens: float, whole: "Line") -> "Line":
         """The same where so many tokens are read in any case; `whole` is the line of the whole prompt."""
-        first_s, read_s, _ = self.busy_s
-        write_s, write_j = min((each.busy_s[2], each.write_j) for each in (self, whole))
+        first_s, read_s, write_s = self.busy_s
+        write_s, write_j = min((write_s, self.write_j), (whole.busy_s[2], whole.write_j))
         busy_s = first_s + read_s * read_tokens, 0.0, write_s
         return Line(self.fixed_j + self.read_j * read_tokens, 0.0, write_j, busy_s, *self[4:])
 

@@ -59,7 +59,9 @@ class Crowd(NamedTuple):
         """How much longer it takes, and beside how many; None where it would be alone."""
         if not self.own_id:
             return None
-        count = sum(self.beside.values())
+        count = self.batch + sum([each.number for each in self.there.values()])
+        if (own := self.there.get(self.own_id)) is not None:
+            count -= own.number
         return Reason("beside_others", count=count, is_many=count > 1, times=self.slow)
 
 
@@ -135,7 +137,7 @@ def crowd(view: BackendView, model: Model, there: Neighbours | None) -> Crowd:
 def own_crowd(view: BackendView, model: Model, there: Neighbours | None) -> Crowd:
     """The same as if nothing else were at work on the chip."""
     own = None if there is None else there.each.get(view.spec.id)
-    return ALONE if own is None else crowd(view, model, _all_of({view.spec.id: own}))
+    return ALONE if own is None else crowd(view, model, Neighbours({view.spec.id: own}, own.awaited, own.power_w))
 
 
 def least_slowing(view: BackendView, model: Model) -> float:

@@ -1,13 +1,14 @@
 """One request on its way through a gateway: its messages, and what each is answered with."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.text import LARGE_BYTES
 from ollama_proxyd.edges.picker_api import ext_proc_pb2 as pb
 from ollama_proxyd.edges.picker_api.answering import Answering
 from ollama_proxyd.edges.picker_api.asking import OPENAI, Head, header_texts, read_head, read_served
+from ollama_proxyd.edges.picker_api.streams import Answers
 from ollama_proxyd.edges.picker_api.telling import NOTHING_CHANGED, answered_by, destination, pieces, refused
 from ollama_proxyd.services.carried import Carried, Picked
 from ollama_proxyd.services.large import off_loop
@@ -17,7 +18,6 @@ FULL_DUPLEX: Final = pb.ProcessingMode.FULL_DUPLEX_STREAMED
 BUFFERED: Final = pb.ProcessingMode.BUFFERED
 _READS_BODIES: Final = frozenset({FULL_DUPLEX, BUFFERED})
 """In these modes alone the endpoint can be chosen after the body was seen."""
-Answers: TypeAlias = Sequence[Any]
 
 
 class Bodies:
@@ -67,7 +67,7 @@ class Exchange:
         except ProxyError as error:
             return (self.refusal(error),)
 
-    def refusal(self, error: ProxyError) -> Any:
+    def refusal(self, error: ProxyError) -> bytes:
         """What is told where it cannot be decided."""
         self._is_decided = True
         self._let_go()
@@ -120,7 +120,7 @@ class Exchange:
         self._let_go()
         return (*told, *then)
 
-    def _decide(self, errand: Errand, part: str) -> Any:
+    def _decide(self, errand: Errand, part: str) -> bytes:
         self._is_decided = True
         self._picked = picked = self._picker.pick(errand)
         if isinstance(picked, Carried):

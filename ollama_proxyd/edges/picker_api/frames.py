@@ -1,6 +1,7 @@
 """HTTP/2 as far as calls of gRPC need it: frames, settings and the heads of requests; RFC 9113 and 7541."""
 
 from enum import IntEnum
+from struct import Struct
 from typing import Final
 
 from hpack import Decoder
@@ -62,9 +63,13 @@ class ConnectionFault(Exception):  # noqa: N818 - as HTTP/2 calls it
         self.message = message
 
 
+_FRAME: Final = Struct(">IBI").pack
+"""The head of a frame: its size and its kind, its flags, and its stream."""
+
+
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """A frame."""
-    return b"%b%c%c%b%b" % (len(payload).to_bytes(3), kind, flags, stream.to_bytes(4), payload)
+    return _FRAME(len(payload) << 8 | kind, flags, stream) + payload
 
 
 def settings(values: dict[Setting, int]) -> bytes:

@@ -5,7 +5,14 @@ from typing import Any, Final
 
 from grpc_health.v1 import health_pb2
 
-from ollama_proxyd.edges.picker_api.streams import NOT_FOUND, RESOURCE_EXHAUSTED, UNAVAILABLE, CallFault, Stream
+from ollama_proxyd.edges.picker_api.streams import (
+    NOT_FOUND,
+    RESOURCE_EXHAUSTED,
+    UNAVAILABLE,
+    Answers,
+    CallFault,
+    Stream,
+)
 
 CHECK: Final = "/grpc.health.v1.Health/Check"
 WATCH: Final = "/grpc.health.v1.Health/Watch"
@@ -72,7 +79,7 @@ class _Check(_Question):
     def __init__(self, health: Health) -> None:
         self._health = health
 
-    def take(self, message: bytes) -> Iterable[bytes]:
+    def take(self, message: bytes) -> Answers:
         """The status; raises CallFault where there is no such service."""
         asked: Any = health_pb2.HealthCheckRequest.FromString(message)
         if not self._health.knows(asked.service):
@@ -89,7 +96,7 @@ class _Watch(_Question):
         self.stream = stream
         self.service = ""
 
-    def take(self, message: bytes) -> Iterable[bytes]:
+    def take(self, message: bytes) -> Answers:
         """The status now."""
         asked: Any = health_pb2.HealthCheckRequest.FromString(message)
         self.service = asked.service

@@ -1,12 +1,11 @@
 """One request that a gateway carries, as a call of gRPC: messages of external processing in, and the answers out."""
 
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.edges.picker_api import ext_proc_pb2 as pb
 from ollama_proxyd.edges.picker_api.exchange import Bodies, Exchange
-from ollama_proxyd.edges.picker_api.streams import OK, CallFault
+from ollama_proxyd.edges.picker_api.streams import OK, Answers, CallFault
 from ollama_proxyd.services.picker import Picker
 
 MORE_BYTES = 64 * 1024
@@ -31,14 +30,13 @@ class Processing:
         try:
             self._bodies.hold(held_bytes, size_bytes - MORE_BYTES)
         except ProxyError as error:
-            raise CallFault(OK, "", _bytes_of((self._exchange.refusal(error),))) from error
+            raise CallFault(OK, "", (self._exchange.refusal(error),)) from error
         self._expected_bytes = held_bytes
 
-    def take(self, message: bytes) -> Iterable[bytes] | Awaitable[Iterable[bytes]]:
+    def take(self, message: bytes) -> Answers | Awaitable[Answers]:
         """The answers to a message."""
         self._come()
-        answers = self._exchange.take(pb.ProcessingRequest.FromString(message))
-        return _later(answers) if isinstance(answers, Awaitable) else _bytes_of(answers)
+        return self._exchange.take(pb.ProcessingRequest.FromString(message))
 
     def close(self) -> None:
         """The gateway asks no more."""
@@ -48,11 +46,3 @@ class Processing:
     def _come(self) -> None:
         self._bodies.held_bytes -= self._expected_bytes
         self._expected_bytes = 0
-
-
-async def _later(answers: Awaitable[Sequence[Any]]) -> Iterable[bytes]:
-    return _bytes_of(await answers)
-
-
-def _bytes_of(answers: Iterable[Any]) -> Iterable[bytes]:
-    return [each.SerializeToString() for each in answers]

@@ -3,7 +3,8 @@
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, Protocol
+from functools import lru_cache
+from typing import Final, Protocol, TypeAlias
 from urllib.parse import quote
 
 from google.protobuf.message import DecodeError
@@ -17,7 +18,7 @@ OK, NOT_FOUND, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 0, 5, 
 HEAD: Final = b"\x88\x0f\x10\x10application/grpc"
 """`:status 200` and the type of the content, by their numbers of RFC 7541 and without a place in a table."""
 
-Answers = Iterable[bytes]
+Answers: TypeAlias = tuple[bytes, ...]
 
 
 class Call(Protocol):
@@ -98,7 +99,7 @@ class Stream:
         try:
             while self._call is not None and (message := self._next()) is not None:
                 answers = self._call.take(message)
-                if isinstance(answers, Awaitable):
+                if not isinstance(answers, tuple):
                     self._is_busy = True
                     self._tasks.start("large", self._answer_later(answers))
                     return
@@ -170,9 +171,7 @@ class Stream:
         """End the call; what is pending is sent before."""
         if self.trailers is not None:
             return
-        self.trailers = b"\x00\x0bgrpc-status" + _text(str(status))
-        if message:
-            self.trailers += b"\x00\x0cgrpc-message" + _text(quote(message)[:100])
+        self.trailers = _trailers(status, message)
         self.close()
         self._line.send(self)
 
@@ -182,6 +181,12 @@ class Stream:
         self._heard.clear()
         if call is not None:
             call.close()
+
+
+@lru_cache(64)
+def _trailers(status: int, message: str) -> bytes:
+    written = b"\x00\x0bgrpc-status" + _text(str(status))
+    return written + b"\x00\x0cgrpc-message" + _text(quote(message)[:100]) if message else written
 
 
 def _text(value: str) -> bytes:
