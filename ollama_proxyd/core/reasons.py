@@ -1,9 +1,9 @@
 """A reason: a stable code with values, from which its English sentence is rendered."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from re import Match
 from re import compile as pattern
 from typing import Any, Final, NamedTuple, TypeAlias, Union
@@ -30,22 +30,16 @@ class Reason:
         return hash(self.code)
 
     def __str__(self) -> str:
-        shown: dict[str, Any] = dict(self.values)
-        for name, value in self.values.items():
-            if isinstance(value, tuple):
-                shown[name] = "; ".join(map(str, value))
-        sentence = ""
-        for part in _parts(self.code):
-            for name in part.needed:
-                if name not in shown or shown[name] is False:
-                    break
-            else:
-                for name in part.figures:
-                    number: Any = self.values[name]
-                    digits = f"{number:.0f}" if number >= 99.5 else f"{number:.2g}"
-                    shown[name] = f"{Decimal(digits):f}" if "e" in digits else digits
-                sentence += part.text.format_map(shown)
-        return sentence
+        values = self.values
+        text, figures = _form(self.code, tuple([name for name, each in values.items() if each is not False]))
+        shown: dict[str, Any] = {
+            name: "; ".join(map(str, each)) if isinstance(each, tuple) else each for name, each in values.items()
+        }
+        for name in figures:
+            number: Any = values[name]
+            digits = f"{number:.0f}" if number >= 99.5 else f"{number:.2g}"
+            shown[name] = f"{Decimal(digits):f}" if "e" in digits else digits
+        return text.format_map(shown)
 
 
 def reason_fields(reason: Reason | None) -> dict[str, Json]:
@@ -73,6 +67,13 @@ class _Part(NamedTuple):
 _OPTIONAL = pattern(r"\[([^\]]*)\]")
 _FIELD = pattern(r"\{(\w+)(?::([^}]*))?\}")
 _FORMS = {"figure": "{%s}", "quoted": "{%s!r}", "?": ""}
+
+
+@lru_cache(1024)
+def _form(code: str, names: tuple[str, ...]) -> tuple[str, Sequence[str]]:
+    """The format of a sentence that tells these values, and those of them that are shown with two digits."""
+    told = [part for part in _parts(code) if all(name in names for name in part.needed)]
+    return "".join([part.text for part in told]), tuple({name: None for part in told for name in part.figures})
 
 
 @cache

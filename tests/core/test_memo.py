@@ -13,6 +13,7 @@ from ollama_proxyd.core.memo import MOST_RESULTS, Once, by_identity
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.cost import Candidate, Line, LineKey, line
+from ollama_proxyd.core.policy.crowd import Crowd
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import assess, best_under, decide, rank
 from ollama_proxyd.core.policy.trial import known_until_s
@@ -151,9 +152,9 @@ def test_the_time_since_the_last_request_counts_and_compiles_no_price_anew(compi
 def test_a_request_that_comes_or_goes_costs_work_for_its_own_backend_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[str] = []
 
-    def counted(candidate: Candidate, key: LineKey) -> Line:
-        drawn.append(candidate.view.spec.id)
-        return line(candidate, key)
+    def counted(candidate: Candidate, view: BackendView, crowd: Crowd, key: LineKey) -> Line:
+        drawn.append(view.spec.id)
+        return line(candidate, view, crowd, key)
 
     monkeypatch.setattr("ollama_proxyd.core.policy.least_costs.line", counted)
     idle = tuple(backend(f"b{at}", PROFILES["igpu"], hardware=Hardware.IGPU) for at in range(40))

@@ -208,9 +208,9 @@ class LineKey(NamedTuple):
     """How many share what starts a device, at the most."""
 
 
-def line(candidate: Candidate, key: LineKey) -> Line:
+def line(candidate: Candidate, view: BackendView, crowd: Crowd, key: LineKey) -> Line:
     """The same as `price` without the wait, and less what only one request knows, such as how long models stay."""
-    expected, crowd, keeping, price_w = candidate.expected, candidate.crowd, candidate.keeping, key.price_w
+    expected, keeping, price_w = candidate.expected, candidate.keeping, key.price_w
     work_w = expected.power_w * crowd.share * (1 + candidate.noise_share + candidate.heat_share)
     work_w += candidate.elsewhere_w * crowd.share
     work_w += price_w * (1 + candidate.heat_share)
@@ -220,11 +220,11 @@ def line(candidate: Candidate, key: LineKey) -> Line:
     fixed_j += (stay.wake_j + stay.load_j) / key.sharing
     first_s, each_s = expected.least_prefill_s(key.context)
     write_s = 1 / expected.decode_tps[key.context]
-    tariff = candidate.view.spec.tariff
+    tariff = view.spec.tariff
     read_j, write_j = (0.0, 0.0) if tariff is None else tariff.token_joules
-    slowed = least_slowing(candidate.view, candidate.model)
+    slowed = least_slowing(view, candidate.model)
     costs = fixed_j + first_s * second_j, read_j + each_s * second_j, write_j + write_s * second_j
-    sparing = keeping.sparing(candidate.view, price_w)
+    sparing = keeping.sparing(view, price_w)
     return Line(*costs, (first_s, each_s, write_s), work_w, slowed, sparing)
 
 

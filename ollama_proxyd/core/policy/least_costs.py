@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.learning import context_of
 from ollama_proxyd.core.policy.cost import NEXT_TURN, Candidate, Demand, Line, LineKey, line
-from ollama_proxyd.core.policy.crowd import Neighbour, Neighbours, Working
+from ollama_proxyd.core.policy.crowd import Crowd, Neighbour, Neighbours, Working
 from ollama_proxyd.core.workload import SETTLED, Followers
+
+Alone: TypeAlias = tuple[Candidate, BackendView, Crowd]
 
 
 class Fit(NamedTuple):
@@ -17,8 +20,8 @@ class Fit(NamedTuple):
     numbers: Mapping[str, int]
     shared: Mapping[str, Sequence[int]]
     """The numbers of those on each chip that several share."""
-    alone: Callable[[int], Candidate]
-    """One of them, as if nothing else were at work on its chip."""
+    alone: Callable[[int], Alone]
+    """One of them as it is now, and what it would meet if nothing else were at work on its chip."""
 
 
 class Lines:
@@ -87,11 +90,12 @@ class Lines:
         return lines
 
 
-def _drawn(candidate: Candidate, key: LineKey, fit: Fit, working: Working) -> Line:
+def _drawn(alone: Alone, key: LineKey, fit: Fit, working: Working) -> Line:
     """The line of one, without its own part in the sums of a chip that it shares."""
-    found, there = line(candidate, key), working.get(candidate.chip)
-    own = None if there is None else there.each.get(candidate.view.spec.id)
-    if own is None or candidate.chip not in fit.shared:
+    chip, view = alone[0].chip, alone[1]
+    found, there = line(*alone, key), working.get(chip)
+    own = None if there is None else there.each.get(view.spec.id)
+    if own is None or chip not in fit.shared:
         return found
     return found.less_own(_second_j(own, key.others_price_w))
 

@@ -13,14 +13,14 @@ from math import inf
 from operator import attrgetter, is_not
 from typing import Any, NamedTuple, TypeAlias
 
-from ollama_proxyd.core.fleet import BackendView, FleetView, Model
+from ollama_proxyd.core.fleet import BackendView, FleetView
 from ollama_proxyd.core.learning import Asker, Speed
 from ollama_proxyd.core.policy.candidates import candidate_of, taught
 from ollama_proxyd.core.policy.cost import Candidate, Demand, typical_output_tokens
-from ollama_proxyd.core.policy.crowd import Crowd, Neighbours, Working, at_work, crowd, own_crowd
+from ollama_proxyd.core.policy.crowd import Working, at_work, crowd, own_crowd
 from ollama_proxyd.core.policy.decision import Rejected
 from ollama_proxyd.core.policy.eligibility import Situation, fitness_rules
-from ollama_proxyd.core.policy.least_costs import Fit, Lines
+from ollama_proxyd.core.policy.least_costs import Alone, Fit, Lines
 from ollama_proxyd.core.policy.mode_limits import Tier, standing_tier
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.residence import gaps_of
@@ -90,7 +90,7 @@ class Table(NamedTuple):
     def candidate(self, number: int) -> Candidate:
         """One of those that are fit, by its number, beside those that are at work on its chip."""
         if (found := self.met.get(number)) is None:
-            found = self.met[number] = self._beside(number, crowd)
+            found = self.met[number] = self._beside(number)
         return found
 
     @property
@@ -123,15 +123,14 @@ class Table(NamedTuple):
         fit = Fit(len(self.order), self.numbers, self.shared, self._alone)
         return self.lines.least_costs(asked, fit, self.working)
 
-    def _alone(self, number: int) -> Candidate:
-        """One of those that are fit, as if nothing else were at work on its chip."""
-        return self._beside(number, own_crowd)
+    def _alone(self, number: int) -> Alone:
+        """One of those that are fit as it is now, and what it would meet if nothing else were at work on its chip."""
+        view, found = self.fleet[at := self.order[number]], _candidate(self.entries[at])
+        return found, view, own_crowd(view, found.model, self.working.get(found.chip))
 
-    def _beside(self, number: int, meeting: Callable[[BackendView, Model, Neighbours | None], Crowd]) -> Candidate:
-        at = self.order[number]
-        view, found = self.fleet[at], self.entries[at]
-        assert isinstance(found, Candidate)
-        met = meeting(view, found.model, self.working.get(found.chip))
+    def _beside(self, number: int) -> Candidate:
+        view, found = self.fleet[at := self.order[number]], _candidate(self.entries[at])
+        met = crowd(view, found.model, self.working.get(found.chip))
         return Candidate._make((view, *found[1:4], met, *found[5:]))
 
     def followed(self, fleet: FleetView, situation: Situation) -> "Table":
