@@ -57,7 +57,7 @@ class OwnEngines:
         """The backend of a program."""
         return ManagedBackend(spec, self.pool, self._files, EngineBackend(spec, self._http), self._wishes)
 
-    def _process_backend(self, spec: BackendSpec, address: Address, api_key: str) -> Backend:
+    def _process_backend(self, spec: BackendSpec, address: Address, api_key: str) -> EngineBackend:
         """What asks one process; it is an ordinary server of its kind."""
         return EngineBackend(replace(spec, endpoint=address.endpoint, engine=None), self._http, api_key)
 

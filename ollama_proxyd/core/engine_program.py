@@ -39,7 +39,7 @@ class ProgramFacts(NamedTuple):
     """What is known of a kind of program.
 
     key: the environment variable with the API key that it asks for; None where it has none.
-    environment: variables that an entry's own ones replace.
+    environment: variables that an entry's own ones replace, with values filled in as in the command.
     has_sockets: whether its host may be the path of a Unix socket.
     behind_socket: the command that has it at a socket instead of a port, where that takes other options.
     prompts: the variable with the folder in which it saves the prompts of its slots; None where it saves none.
@@ -79,7 +79,13 @@ PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
         behind_socket=(*_VLLM, "--uds", "{host}"),  # host and port are ignored then (vllm serve --help)
     ),
     ProgramKind.MLX: ProgramFacts(
-        ("mlx_lm.server", "--model", "{model}", "--host", "127.0.0.1", "--port", "{port}"),
+        (
+            *("mlx_lm.server", "--model", "{model}", "--host", "127.0.0.1", "--port", "{port}"),
+            *("--max-tokens", "{context}"),  # else each answer ends after 512 (mlx_lm.server --help)
+        ),
+        # It lists the models of the cache beside its own, and lists none where there is no such folder yet
+        # (mlx_lm 0.32.2, server.py, handle_models_request; huggingface_hub, scan_cache_dir).
+        environment=("HF_HUB_CACHE={model}", "HF_HUB_OFFLINE=1"),
     ),
     ProgramKind.OVMS: ProgramFacts(
         (
@@ -130,6 +136,10 @@ class EngineProgram:
         """The command with its values filled in."""
         usual = self.facts.behind_socket if at_socket and self.facts.behind_socket else self.facts.command
         return tuple(_filled(word, values) for word in self.command or usual)
+
+    def variables(self, values: Mapping[str, str | int]) -> tuple[str, ...]:
+        """Those of its kind with their values filled in."""
+        return tuple(_filled(each, values) for each in self.facts.environment)
 
     @property
     def program(self) -> str:

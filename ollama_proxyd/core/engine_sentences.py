@@ -9,6 +9,7 @@ ENGINES: Mapping[str, str] = {
     "engine_ended": "the process of {model} ended unasked: {detail}",
     "engine_hung": "{model} answered nothing any more, and was ended: {detail}",
     "engine_unreachable": "the process of {model} runs, but not where it listened, and is replaced: {detail}",
+    "engine_dead": "{model} says that it never answers again, and its process is replaced: {detail}",
     "prompts_not_saved": "the prompts of {model} were not written to the disk: {detail}",
     "prompts_not_read_back": "the prompts of {model} were not read back from the disk: {detail}",
     "engines_behind_sockets": "engines listen at sockets in {path}, which only this user can enter",

@@ -157,6 +157,7 @@ _WORDS: tuple[tuple[Fault | None, range | frozenset[int], str], ...] = (
         _REFUSED,
         _any(
             r"(image|vision|multi-?modal|audio)( input)?s? (is|are) not (supported|enabled)",
+            r"only 'text' content type is supported",
             r"(does not|doesn't|not) support (images?|vision|multi-?modal|audio)",
             r"not a multi-?modal model|mmproj|at most 0 (image|audio)",
         ),
@@ -188,9 +189,15 @@ _WORDS: tuple[tuple[Fault | None, range | frozenset[int], str], ...] = (
         _any(
             r"\bmodels?\b.{0,200}?(not found|does not exist|doesn't exist|not installed|no longer|is not available)",
             r"(unknown|no such|invalid) model\b|model_not_found|invalid model identifier",
-            r"repository not found|graph definition with requested name",
+            r"repository not found|graph definition with requested name|cached snapshot folder",
             r"try pulling it first",
         ),
+    ),
+    (Fault.SERVER_ERROR, _MISSING, _any(r"generation thread died")),
+    (
+        Fault.NO_FEATURE,  # mlx_lm.server says with a 404 whatever befalls a request, such as in its chat template
+        frozenset({404}),
+        _any(r'^\s*\{"error": ?"(?!.*(not found|no such|unknown|unexpected|invalid url|not implemented))'),
     ),
     (Fault.NO_OPERATION, _MISSING, _any("")),
     (

@@ -54,3 +54,9 @@ def test_a_program_with_an_option_for_a_socket_is_given_no_port_beside_it() -> N
     assert program.words(values, at_socket=True)[-2:] == ("--uds", "/run/x.sock")
     assert program.words(values)[-4:] == ("--host", "127.0.0.1", "--port", "4711")
     assert "--port" not in program.words(values, at_socket=True)
+
+
+def test_mlx_is_given_a_folder_that_is_there_as_its_cache_and_room_for_long_answers() -> None:
+    program = EngineProgram(kind=ProgramKind.MLX)
+    assert program.variables(VALUES) == ("HF_HUB_CACHE=/m/a b.gguf", "HF_HUB_OFFLINE=1")
+    assert program.words(VALUES)[-2:] == ("--max-tokens", "4096")

@@ -137,7 +137,18 @@ SHAPES: tuple[tuple[str, int, str, Fault], ...] = (
     ("localai", 500, """{"error":{"message":"could not load model: rpc error"}}""", Fault.NOT_LOADED),
     ("ovms", 404, """{"error":"Mediapipe graph definition with requested name is not found"}""", Fault.MODEL_GONE),
     ("text_generation_webui", 500, """{"error":"No model is loaded"}""", Fault.NOT_LOADED),
-    ("mlx", 404, """{"error":"Not Found"}""", Fault.NO_OPERATION),
+    # mlx_lm.server 0.32.2 says with a 404 whatever befalls a request; a route that it lacks is plain text.
+    ("mlx", 404, "Not Found", Fault.NO_OPERATION),
+    ("mlx", 404, """{"error": "generation thread died"}""", Fault.SERVER_ERROR),
+    ("mlx", 404, """{"error": "Only 'text' content type is supported."}""", Fault.NO_VISION),
+    ("mlx", 404, """{"error": "Conversation roles must alternate user/assistant/user"}""", Fault.NO_FEATURE),
+    (
+        "mlx",
+        404,
+        """{"error": "Cannot find an appropriate cached snapshot folder for the specified revision"}""",
+        Fault.MODEL_GONE,
+    ),
+    ("another of its kind", 404, """{"error":"Not Found"}""", Fault.NO_OPERATION),
     ("transformers", 404, """{"detail":"Not Found"}""", Fault.NO_OPERATION),
     ("an imitator", 405, """405 method not allowed""", Fault.NO_OPERATION),
     # The cloud

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from yarl import URL
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ENGINE_DEAD, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.features import EngineWishes
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Probe
@@ -28,6 +28,7 @@ from ollama_proxyd.edges.backends.file_facts import facts_of_file
 from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.backends.managing import manage
 from ollama_proxyd.edges.backends.passing_on import PASSED, pass_on
+from ollama_proxyd.edges.backends.readiness import health, settle
 from ollama_proxyd.edges.backends.request_options import RequestOptions
 from ollama_proxyd.edges.backends.server import Server, is_loading
 from ollama_proxyd.edges.backends.truncation import answer_truncated
@@ -163,6 +164,10 @@ class EngineBackend:
                 raise
         return self._last
 
+    async def settle(self, model: str) -> None:
+        """Wait until a model is in memory."""
+        await settle(self._server, self._engine, model)
+
     def _is_busy(self, error: ProxyError) -> bool:
         """A server that works for us may be slow to say so; one that is full says so in an error."""
         slow = error.kind is ErrorKind.UPSTREAM_TIMEOUT and any(each.in_flight for each in self._exchanges)
@@ -241,16 +246,16 @@ class EngineBackend:
 
     async def _ask_as_known(self) -> Probe:
         engine = self._engine
-        health, listed, *extras = await asyncio.gather(
-            _outcome_of(self._health),
+        well, listed, *extras = await asyncio.gather(
+            _outcome_of(partial(health, self._server, engine)),
             _outcome_of(self._listed),
             *(_outcome_of(partial(self._findings, question)) for question in engine.extras),
         )
         if isinstance(listed, ProxyError):
             raise listed
-        if isinstance(health, ProxyError) and (self._was_healthy or is_loading(health)):
-            raise health  # any other server may lack the route (kserve#4250); its model list is a finding
-        self._was_healthy |= not isinstance(health, ProxyError)
+        if isinstance(well, ProxyError) and (self._was_healthy or is_loading(well) or well.code == ENGINE_DEAD):
+            raise well  # any other server may lack the route (kserve#4250); its model list is a finding
+        self._was_healthy |= not isinstance(well, ProxyError)
         found = [each for each in (*extras, listed) if isinstance(each, Findings)]
         probe = combine([*found, Findings(slots=engine.slots)])
         if probe.slots is None:
@@ -265,10 +270,6 @@ class EngineBackend:
             command = await asyncio.to_thread(command_line_at, URL(self._spec.endpoint).port or 0)
             self._started = None if command is None else self._engine.slots_read(command)
         return Slots(self._started, SlotsFrom.READ) if isinstance(self._started, int) else None
-
-    async def _health(self) -> None:
-        if self._engine.health is not None:
-            await self._server.ask(self._engine.health)
 
     async def _findings(self, question: Question) -> Findings:
         return question.read(await self._server.fetch(question.path))

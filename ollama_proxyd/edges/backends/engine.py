@@ -68,7 +68,8 @@ class Engine:
     continues: None where it does not go on exactly from a begun message. keeps: the field in which a request of its
     first dialect says for how many seconds the model stays. unloading: None where it unloads nothing on request.
     manages: it has the routes of Ollama's API that change the files of models. takes_options: its requests have
-    Ollama's `options`, of which some are about the engine.
+    Ollama's `options`, of which some are about the engine. dies: a 503 of its health says that only a new process
+    helps. loads_late: its health is good before its model is in memory.
     """
 
     name: str
@@ -90,6 +91,8 @@ class Engine:
     unloading: Unloading | None = None
     manages: bool = False
     takes_options: bool = False
+    dies: bool = False
+    loads_late: bool = False
 
     @property
     def api(self) -> Api | None:

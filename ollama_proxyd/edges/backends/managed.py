@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ollama_proxyd.core.engine_files import ModelFile, Shelf
 from ollama_proxyd.core.engine_program import SLOTS
-from ollama_proxyd.core.errors import ENGINE_ENDED, UNREACHABLE, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ENGINE_DEAD, ENGINE_ENDED, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished, Flow, Tell
 from ollama_proxyd.core.features import EngineWishes, as_wished
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
@@ -88,26 +88,41 @@ class ManagedBackend:
                             yield _watched(event, running) if isinstance(event, Flow) else _with_load(event, load_s)
                         return
                 except ProxyError as error:
-                    if error.status is not None or not await self._is_lost(running, error):
+                    if not await self._is_lost(running, error):
                         raise
                     if is_last or has_begun:
                         raise error.but(code=ENGINE_ENDED) from error
             log.info("%s of %s ended before it answered, and is started again", model, self._spec.id)
 
     async def _is_lost(self, running: Running, error: ProxyError) -> bool:
-        """Whether its process has ended, or runs where nothing can reach it any more, so that it is to leave."""
-        if not await running.has_ended():
-            if error.code != UNREACHABLE:
-                return False
-            self._pool.ends.note(running, Reason("engine_unreachable", model=running.file.name, detail=error.message))
+        """Whether its process has ended, or runs and is of no use any more, so that it is to leave."""
+        if error.kind is not ErrorKind.UPSTREAM_FAILED:
+            return False
+        if error.status is None and await running.has_ended():
+            return True
+        why = await self._why_useless(running, error)
+        if why is not None and running.is_ready:
+            self._pool.ends.note(running, why)
             self._pool.leave(running)
-        return True
+        return why is not None
+
+    async def _why_useless(self, running: Running, error: ProxyError) -> Reason | None:
+        """Nothing can reach it any more, or it says of itself that it is dead."""
+        assert running.backend is not None
+        facts = {"model": running.file.name, "detail": error.message}
+        if error.code == UNREACHABLE:
+            return Reason("engine_unreachable", **facts)
+        try:
+            await running.backend.probe()
+        except ProxyError as told:
+            return Reason("engine_dead", **facts) if told.code == ENGINE_DEAD else None
+        return None
 
     async def show(self, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
         """What is known of a model; nothing is started for it."""
         running = self._running(model)
-        if running is not None and running.backend is not None:
-            return await running.backend.show(running.served_name, body)
+        if running is not None and running.backend is not None and running.served_name == model:
+            return await running.backend.show(model, body)
         known = self._model(await self._file(model))
         return describe(known, self._spec.name, self._spec.endpoint, None)
 

@@ -19,8 +19,8 @@ END_S: Final = 5.0
 """How long a process may take to end before it is killed."""
 MOST_LOG_BYTES: Final = 1 << 20
 _TAIL_BYTES: Final = 16384
-_STAMP: Final = re.compile(r"^[0-9.:]+ [A-Z] ")
-"""How llama-server begins its lines."""
+_STAMP: Final = re.compile(r"^([0-9.:]+ [A-Z]|[0-9-]+ [0-9:,]+ - [A-Z]+ -) ")
+"""How llama-server, and mlx_lm.server, begin their lines."""
 _SIGNALLED: Final = 128
 _CRASHES: Final = frozenset(
     {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP}
@@ -137,8 +137,9 @@ def tail(file: Path, most_bytes: int = _TAIL_BYTES) -> list[str]:
 
 def last_words(lines: list[str]) -> str:
     """The last line that says what went wrong, else the last one."""
-    said = [clean for line in lines[-60:] if (clean := _STAMP.sub("", sanitize_line(line)))]
-    return next((line for line in said if _TROUBLE.search(line)), said[-1] if said else "")
+    said = [line for each in lines[-60:] if (line := sanitize_line(each))]
+    word = next((line for line in said if _TROUBLE.search(line)), said[-1] if said else "")
+    return _STAMP.sub("", word)
 
 
 def _signal(session: int, number: signal.Signals) -> None:

@@ -138,9 +138,10 @@ def _folder(path: Path) -> ModelFile | Reason:
         weights = [each for each in path.iterdir() if each.suffix in {*_WEIGHTS, ".xml"}]
         size = sum(each.stat().st_size for each in weights)
         changed_s = path.stat().st_mtime
+        real = path.resolve()  # mlx_lm.server takes one model by two paths for two, and loads it twice
     except OSError as error:
         return _unusable(path, f"it cannot be read: {error.strerror}")
-    return ModelFile(Model(path.name, size, modified_at=_time(changed_s), format="safetensors"), str(path))
+    return ModelFile(Model(path.name, size, modified_at=_time(changed_s), format="safetensors"), str(real))
 
 
 def _time(unix_s: float) -> str:

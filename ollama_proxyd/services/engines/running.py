@@ -24,7 +24,7 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.memory_budget import Bytes, Tenant
 from ollama_proxyd.core.saved_prompts import SavedPrompt
-from ollama_proxyd.services.ports import Backend, EngineProcess
+from ollama_proxyd.services.ports import EngineProcess, OwnBackend
 
 ENDS_WITHIN_S = 0.5
 
@@ -59,7 +59,7 @@ class Running:
     address: Address = NOWHERE
     api_key: str = ""
     process: EngineProcess | None = None
-    backend: Backend | None = None
+    backend: OwnBackend | None = None
     probe: Probe | None = None
     """What it said when it was ready."""
     saved: Sequence[SavedPrompt] | None = None

@@ -7,13 +7,13 @@ from math import inf
 from typing import Final
 
 from ollama_proxyd.core.engine_instances import Address, End, Launch
-from ollama_proxyd.core.errors import NOT_LOADED, UNREACHABLE, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ENGINE_DEAD, NOT_LOADED, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.memory_budget import RAM
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.services.engines.prompts import SavedPrompts
 from ollama_proxyd.services.engines.running import Running
-from ollama_proxyd.services.ports import Backend, Clock, EngineProcess, EngineRunner
+from ollama_proxyd.services.ports import Clock, EngineProcess, EngineRunner, OwnBackend
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ MOST_PERCENT: Final = 99
 ADDRESSES_TRIED: Final = 3
 """Another program may take a port between the look for it and its use, and some programs know no sockets."""
 
-Make = Callable[[BackendSpec, Address, str], Backend]
+Make = Callable[[BackendSpec, Address, str], OwnBackend]
 """Makes the backend that asks a process, for its address and its key."""
 
 
@@ -107,12 +107,12 @@ class Starter:
             if engine.wants_socket:
                 self.listening = self._where(running.address, engine.program)
             running.process, running.end, running.api_key = None, None, self._runner.new_key()
-            key = engine.facts.key
+            key, values = engine.facts.key, running.values(engine.context_tokens)
             launch = Launch(
                 log_name(*running.place),
-                engine.words(running.values(engine.context_tokens), at_socket=bool(running.address.socket)),
+                engine.words(values, at_socket=bool(running.address.socket)),
                 (
-                    *engine.facts.environment,
+                    *engine.variables(values),
                     *self.prompts.variables(running.spec),
                     *engine.environment,
                     *(() if key is None else (f"{key}={running.api_key}",)),
@@ -151,10 +151,14 @@ class Starter:
             try:
                 probe = await backend.probe()
                 if await process.holds(running.address):
+                    running.note(probe)
+                    await self._loaded(running, process, backend)
                     return probe
                 trouble = f"another program listens at its address {running.address.endpoint}"
             except ProxyError as error:
                 silences = silences + 1 if error.kind is ErrorKind.UPSTREAM_TIMEOUT else 0
+                if error.code == ENGINE_DEAD:
+                    raise _failure(running, await process.last_words() or error.message) from error
                 if error.code != UNREACHABLE:
                     trouble = f"{trouble}: {error.message}"
             if self._clock.monotonic() - begun_s > engine.start_timeout_s or silences >= most_silences:
@@ -167,6 +171,19 @@ class Starter:
                 raise _failure(running, ": ".join(filter(None, (running.end.words, await process.last_words()))))
             pause_s = min(1.5 * pause_s, LONGEST_LOOK_S)
             await self._measure(running, process)
+
+    async def _loaded(self, running: Running, process: EngineProcess, backend: OwnBackend) -> None:
+        """Wait until its model is in memory, telling how far it is; raises ProxyError where it fails meanwhile."""
+        loading = asyncio.ensure_future(backend.settle(running.served_name))
+        try:
+            while not loading.done():
+                pause = asyncio.ensure_future(self._clock.sleep(LONGEST_LOOK_S))
+                await asyncio.wait({loading, pause}, return_when=asyncio.FIRST_COMPLETED)
+                pause.cancel()
+                await self._measure(running, process)
+            loading.result()
+        finally:
+            loading.cancel()
 
     async def look(self, running: Running) -> None:
         """Ask one at work whether it is there still; one that hangs is ended, as if it had crashed.

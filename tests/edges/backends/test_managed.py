@@ -9,7 +9,8 @@ import pytest
 
 from ollama_proxyd.core.engine_files import ModelFile, Shelf
 from ollama_proxyd.core.engine_program import EngineProgram
-from ollama_proxyd.core.events import Event, Flow
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.events import Event, Finished, Flow
 from ollama_proxyd.core.fleet import Model
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Hints
@@ -74,6 +75,28 @@ async def test_a_folder_out_of_reach_ends_no_engine_and_deletes_no_prompt(house:
     await pass_by(2 * house.case.machine.stop_s)
     assert house.case.machine.names == []
     assert at not in house.case.disk.files
+
+
+async def test_one_that_says_that_it_is_dead_is_replaced_and_the_request_is_answered(house: House) -> None:
+    await house.answer()
+    house.case.machine.started[0].is_dead = True
+    (engine,) = house.case.backends
+    assert isinstance(engine, Answering)
+    engine.script = (ProxyError(ErrorKind.UPSTREAM_FAILED, "generation thread died", status=404),)
+    assert isinstance((await house.answer())[-1], Finished)
+    await pass_by(2 * house.case.machine.stop_s)
+    assert [each.runs for each in house.case.machine.started] == [False, True]
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.UPSTREAM_FAILED, ErrorKind.UPSTREAM_REJECTED])
+async def test_one_that_refuses_a_request_and_is_well_stays(house: House, kind: ErrorKind) -> None:
+    await house.answer()
+    (engine,) = house.case.backends
+    assert isinstance(engine, Answering)
+    engine.script = (ProxyError(kind, "it cannot", status=500),)
+    with pytest.raises(ProxyError, match="it cannot"):
+        await house.answer()
+    assert [each.runs for each in house.case.machine.started] == [True]
 
 
 async def test_a_piece_of_an_answer_is_a_sign_of_life(house: House) -> None:

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from ollama_proxyd.core.counts import human_count
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ENGINE_DEAD, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted
 from ollama_proxyd.core.fleet import LoadedModel, Model, Probe
 from ollama_proxyd.core.requests import Api, Hints
@@ -339,6 +339,21 @@ async def test_an_engine_whose_health_route_once_answered_is_down_when_it_fails(
         engine.routes["GET /health"] = Says({}, 500)
         with pytest.raises(ProxyError):
             await backend.probe()
+
+
+async def test_mlx_whose_generation_has_died_is_down_though_it_lists_its_model() -> None:
+    mlx = ENGINES["mlx"]()
+    mlx.routes["GET /health"] = Says({"status": "unavailable"}, 503)
+    failure = await failure_of(mlx, flavor="mlx")
+    assert (failure.code, failure.status) == (ENGINE_DEAD, 503)
+
+
+async def test_mlx_is_asked_for_one_token_until_its_model_is_in_memory() -> None:
+    whole = {"object": "text_completion", "choices": [{"index": 0, "finish_reason": "length", "text": "!"}]}
+    for flavor, asked in (("mlx", [{"model": "tiny", "prompt": "a", "max_tokens": 1}]), ("vllm", [])):
+        async with serving(FakeEngine({"POST /v1/completions": Says(whole)})) as engine, a_client() as client:
+            await EngineBackend(spec_of(engine.url, Api.OPENAI, flavor), client).settle("tiny")
+            assert [each.json for each in engine.asked] == asked
 
 
 async def test_an_engine_that_lacks_the_routes_of_a_guess_is_served_as_any_engine() -> None:

@@ -222,5 +222,7 @@ async def test_what_it_writes_stays_small(runner: Runner, monkeypatch: pytest.Mo
 
 def test_the_word_of_trouble_comes_before_the_last_one() -> None:
     assert last_words(["loading", "0.00.1 E error: no memory", "exiting"]) == "error: no memory"
+    died = "mlx_lm.server generation thread died: Model type klama not supported."
+    assert last_words([f"2026-11-30 09:06:58,624 - ERROR - {died}", "Traceback (most recent call last):"]) == died
     assert last_words(["one", "two"]) == "two"
     assert last_words([]) == ""

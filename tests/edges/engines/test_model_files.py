@@ -167,3 +167,14 @@ async def test_folders_of_weights_are_models_for_other_programs(folder: Path) ->
     gguf(folder / "not-this.gguf")
     (file,) = (await look(folder, ProgramKind.VLLM)).files
     assert (file.name, file.size_bytes, file.path) == ("Qwen3-0.6B", 50, str(model))
+
+
+async def test_a_folder_behind_a_link_is_told_by_its_own_path(folder: Path, tmp_path: Path) -> None:
+    model = folder / "tiny"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"x")
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    (file,) = (await look(link, ProgramKind.MLX)).files
+    assert file.path == str(model.resolve())

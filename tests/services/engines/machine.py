@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ollama_proxyd.core.engine_files import ModelFile
 from ollama_proxyd.core.engine_instances import Address, End, KeptEngine, Launch
 from ollama_proxyd.core.engine_program import EngineProgram, EngineSettings
-from ollama_proxyd.core.errors import UNREACHABLE, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ENGINE_DEAD, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, Model, Probe
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
@@ -21,7 +21,7 @@ from ollama_proxyd.services.engines.prompts import SavedPrompts
 from ollama_proxyd.services.engines.room import Room
 from ollama_proxyd.services.engines.starting import Starter
 from ollama_proxyd.services.engines.survivors import Survivors
-from ollama_proxyd.services.ports import Backend, EngineProcess
+from ollama_proxyd.services.ports import EngineProcess, OwnBackend
 from tests.fakes import FakeBackend, FakeClock, MemoryStore, spec_of
 
 GB = 10**9
@@ -41,7 +41,7 @@ class Process:
         self.name = launch.words[2]
         self.over: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self.stops = 0
-        self.hangs = False
+        self.hangs, self.is_dead = False, self.name in machine.dead
 
     @property
     def runs(self) -> bool:
@@ -84,9 +84,15 @@ class Answering(FakeBackend):
     async def probe(self) -> Probe:
         if self.process.hangs:
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "no answer")
+        if self.process.is_dead:
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, "answered 503: unavailable", status=503, code=ENGINE_DEAD)
         if not self.process.is_ready:
             raise ProxyError(ErrorKind.UPSTREAM_FAILED, "connection refused", code=UNREACHABLE)
         return await super().probe()
+
+    async def settle(self, model: str) -> None:
+        machine = self.process.machine
+        await machine.clock.sleep(machine.settle_s)
 
 
 @dataclass
@@ -101,6 +107,10 @@ class Machine:
     refuses: OSError | None = None
     dies: set[str] = field(default_factory=set)
     """Models whose processes end at once."""
+    dead: set[str] = field(default_factory=set)
+    """Models whose processes run, and say that they never answer again."""
+    settle_s: float = 0.0
+    """How long a model is not in memory yet though its process is well."""
     taken: set[int] = field(default_factory=set)
     kills: int = 0
     """So many of the next processes are ended at once by a signal, before they have made their sockets."""
@@ -257,7 +267,7 @@ class Case:
         self.pool = EnginePool(starter, room, Footprints(self.store), Survivors(self.machine), self.machine.clock)
         self.spec = engine_spec()
 
-    def make(self, spec: BackendSpec, address: Address, api_key: str) -> Backend:
+    def make(self, spec: BackendSpec, address: Address, api_key: str) -> OwnBackend:
         process = next(each for each in self.machine.started if each.launch.address == address)
         self.backends.append(Answering(spec, process))
         return self.backends[-1]

@@ -231,6 +231,26 @@ async def test_one_that_gives_up_by_itself_is_not_started_again(case: Case) -> N
     assert len(case.machine.started) == 1
 
 
+async def test_one_that_says_while_it_loads_that_it_is_dead_is_told_at_once_with_its_last_words(case: Case) -> None:
+    case.machine.dead.add("a")
+    began_s = case.machine.clock.monotonic()
+    with pytest.raises(ProxyError, match="could not load model 'a': out of luck; see"):
+        await case.used("a")
+    assert case.machine.clock.monotonic() - began_s < 10
+    assert (case.machine.names, len(case.machine.started)) == ([], 1)
+
+
+async def test_a_process_that_is_well_before_its_model_is_in_memory_is_waited_for(case: Case) -> None:
+    case.machine.settle_s = 60.0
+    case.machine.sizes["a"] = int(0.705 * ONE_GB_MODEL)
+    told: set[tuple[Phase, int | None]] = set()
+    case.pool.changed.listen(lambda changed: told.add((changed.instance.phase, changed.instance.loaded_percent)))
+    async with case.pool.use(case.spec, file("a")) as running:
+        assert running.load_s is not None
+        assert running.load_s >= 60
+    assert (Phase.LOADING, 70) in told
+
+
 async def test_one_that_is_ended_while_nobody_waits_any_longer_is_not_started_again(case: Case) -> None:
     waits = asyncio.create_task(case.used("a"))
     await pass_by(1)

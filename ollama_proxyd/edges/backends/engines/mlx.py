@@ -18,4 +18,6 @@ ENGINE = Engine(
     ports=(8080,),
     speaks=(OpenAI(quirks=replace(VLLM, options={**VLLM_OPTIONS, "repeat_last_n": "repetition_context_size"})),),
     health="/health",
+    dies=True,
+    loads_late=True,
 )

@@ -98,6 +98,7 @@ export default {
   engine_ended: "der Prozess von {model} endete ungefragt: {detail}",
   engine_hung: "{model} antwortete nicht mehr und wurde beendet: {detail}",
   engine_unreachable: "der Prozess von {model} läuft, aber nicht dort, wo er erreichbar war, und wird ersetzt: {detail}",
+  engine_dead: "{model} sagt, dass es nie wieder antwortet, und sein Prozess wird ersetzt: {detail}",
   prompts_not_saved: "die Prompts von {model} wurden nicht auf die Platte geschrieben: {detail}",
   prompts_not_read_back: "die Prompts von {model} wurden nicht von der Platte zurückgelesen: {detail}",
   engines_behind_sockets: "Engines sind an Sockets in {path} erreichbar, die nur dieser Benutzer betreten kann",

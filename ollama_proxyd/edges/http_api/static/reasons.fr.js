@@ -98,6 +98,7 @@ export default {
   engine_ended: "le processus de {model} s’est arrêté de lui-même : {detail}",
   engine_hung: "{model} ne répondait plus, et a été arrêté : {detail}",
   engine_unreachable: "le processus de {model} tourne, mais pas là où il écoutait, et est remplacé : {detail}",
+  engine_dead: "{model} dit ne plus jamais répondre, et son processus est remplacé : {detail}",
   prompts_not_saved: "les invites de {model} n’ont pas été écrites sur le disque : {detail}",
   prompts_not_read_back: "les invites de {model} n’ont pas été relues du disque : {detail}",
   engines_behind_sockets: "les moteurs écoutent sur des sockets de {path}, où seul cet utilisateur peut entrer",
