@@ -8,6 +8,13 @@ from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.keeping import MOST_GAPS, Memory
 from ollama_proxyd.core.model_names import canonical
+from ollama_proxyd.core.policy.priors import is_known
+from ollama_proxyd.core.policy.residence import (
+    LARGEST_MODEL_BYTES,
+    LOAD_BYTES_PER_S,
+    LOAD_OVERHEAD_S,
+    TYPICAL_MODEL_BYTES,
+)
 from ollama_proxyd.services.ports import Clock
 
 SHORTEST_LOAD_S = 0.05
@@ -61,7 +68,7 @@ class KeepingFacts:
 
     def note_ended(self, ended: AttemptEnded) -> float | None:
         """A request for a model has ended; how long the model was loaded for it, None where that was not seen."""
-        name, load_s = canonical(ended.model), ended.timings.load_s or 0.0
+        name, load_s = canonical(ended.model), _loading_s(ended)
         is_fresh = (ended.backend_id, ended.model) in self._fresh
         self._fresh.discard((ended.backend_id, ended.model))
         if name in self._under_way:
@@ -74,6 +81,26 @@ class KeepingFacts:
         loads = self._load_s.setdefault(backend_id, {})
         if model.name in loads or len(loads) < MOST_MODELS:
             loads[model.name] = sqrt(loads.get(model.name, load_s) * load_s)
-        if model.size_bytes and backend_id in self._memories:
-            rate = model.size_bytes / load_s
-            self._memories[backend_id] = replace(self._memories[backend_id], bytes_per_s=rate)
+        size_bytes, memory = model.size_bytes, self._memories.get(backend_id)
+        if memory is not None and is_known(size_bytes, 1, LARGEST_MODEL_BYTES):
+            each_s = 1 / (memory.bytes_per_s or LOAD_BYTES_PER_S)
+            each_s += _share(size_bytes) * (max(load_s - LOAD_OVERHEAD_S, 0.0) / size_bytes - each_s)
+            self._memories[backend_id] = replace(memory, bytes_per_s=1 / each_s)
+
+
+def _share(size_bytes: float) -> float:
+    """What loading a model of this size weighs in how fast others are loaded.
+
+    A small one shows how long an engine needs in any case. So it is the weight of least squares.
+    """
+    size = (size_bytes / TYPICAL_MODEL_BYTES) ** 2
+    return size / (size + 1)
+
+
+def _loading_s(ended: AttemptEnded) -> float:
+    """How long a model was loaded: an engine whose device slept counts the waking as well, which has its own price."""
+    load_s = ended.timings.load_s or 0.0
+    if ended.decision is None or not ended.decision.ranked:
+        return load_s
+    stay = ended.decision.ranked[0].stay
+    return load_s * stay.load_s / (stay.load_s + stay.wake_s) if stay.load_s and stay.wake_s else load_s

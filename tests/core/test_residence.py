@@ -59,6 +59,13 @@ def test_loading_that_the_next_request_is_spared_is_taken_off() -> None:
     assert found.cost_j == pytest.approx(without_j - 63 - PRICE_W * 2.5)
 
 
+def test_later_requests_bear_no_more_than_all_that_a_load_costs_and_none_of_its_work() -> None:
+    found = only(card("other", gaps_s=[10.0] * 4), now_s=NOW_S)
+    assert found.terms["idle_tail_j"] == 0
+    assert found.terms["spared_j"] < 126
+    assert found.cost_j == pytest.approx((55 + PRICE_W) * (found.prefill_s + found.decode_s))
+
+
 def test_an_engine_that_keeps_models_as_long_as_it_likes_is_not_charged_in_full() -> None:
     found = terms(card(is_kept_by_us=False))
     assert found["keep_alive_s"] == 300

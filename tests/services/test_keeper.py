@@ -9,11 +9,13 @@ import pytest
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import IN_USE, ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason
+from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason, Timings
 from ollama_proxyd.core.fleet import BackendView, Health, LoadedModel, Model, Probe
-from ollama_proxyd.core.keeping import Kept, KeptBy
+from ollama_proxyd.core.keeping import Kept, KeptBy, Memory
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.decision import Decision, Ranked
 from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.policy.residence import Residence
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import LoadAction, Operation, Request
 from ollama_proxyd.services.bundle import Services
@@ -398,3 +400,44 @@ async def test_an_engine_of_ours_that_was_running_before_leaves_too(clock: FakeC
         assert kept.kept_by is KeptBy.PROXY
         await pass_by((kept.keep_s or inf) + 1)
     assert engine.unloaded == [TINY.name]
+
+
+def loaded(facts: KeepingFacts, model: Model, load_s: float, stay: Residence | None = None) -> Memory:
+    """What is known once a request has loaded a model, where so much waking and loading was expected."""
+    view = BackendView(engine_spec("nvidia"))
+    facts.memory(view, is_kept_by_us=True)
+    decision = None if stay is None else served_with(stay)
+    ended = AttemptEnded("nvidia", model.name, Operation.CHAT, "r", 0.0, 1.0, timings=Timings(load_s=load_s))
+    facts.note_sent("nvidia", model.name, is_fresh=True)
+    learned_s = facts.note_ended(replace(ended, decision=decision))
+    assert learned_s is not None
+    facts.learn_load("nvidia", model, learned_s)
+    return facts.memory(view, is_kept_by_us=True)
+
+
+def served_with(stay: Residence) -> Decision:
+    best = Ranked("nvidia", "any", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, stay)
+    return Decision((best,), (), Mode.BALANCED, Mode.BALANCED, REASON, REASON)
+
+
+REASON = Reason("any")
+
+
+async def test_small_models_say_little_of_how_fast_large_ones_are_loaded(clock: FakeClock) -> None:
+    facts = KeepingFacts(clock)
+    for _ in range(10):
+        memory = loaded(facts, Model("embed:latest", size_bytes=300_000_000), 2.0)
+    assert memory.bytes_per_s is not None
+    assert 4.7e9 / memory.bytes_per_s < 5.0
+    memory = loaded(facts, Model("large:latest", size_bytes=40_000_000_000), 10.5)
+    assert memory.bytes_per_s == pytest.approx(4e9, rel=0.05)
+
+
+async def test_the_waking_that_an_engine_counts_as_loading_is_not_counted_twice(clock: FakeClock) -> None:
+    memory = loaded(KeepingFacts(clock), TINY, 3.0, Residence(wake_s=2.0, load_s=4.0))
+    assert memory.load_s[TINY.name] == pytest.approx(2.0)
+
+
+async def test_a_model_that_loads_in_no_time_makes_no_other_take_forever(clock: FakeClock) -> None:
+    memory = loaded(KeepingFacts(clock), Model("tiny:latest", size_bytes=10), 0.1)
+    assert memory.bytes_per_s == pytest.approx(1.5e9)

@@ -202,6 +202,7 @@ class Keeping(NamedTuple):
         left_s = max([leaves_s.get(each.name, inf) - now_s for each in view.loaded], default=0.0)
         own_left_s = 0.0 if self.name is None else leaves_s.get(self.name, inf) - now_s
         found = _with_tail(found, costs, gaps_s, (stay_s, max(left_s, 0.0), max(own_left_s, 0.0)))
+        found = _sharing(found, self.price_w) if found.spared_j else found
         if found.idle_tail_j and not memory.is_kept_by_us and costs.idle_note is not None:
             notes += (costs.idle_note,)
         return found, notes
@@ -279,6 +280,16 @@ def _with_tail(
     idle_j = costs.idle_w * (idle_s(gaps_s, keep_s) - idle_s(gaps_s, min(left_s, keep_s)))
     spared = chance(gaps_s, keep_s) - chance(gaps_s, min(own_left_s, keep_s))
     return Residence(*found[:4], idle_j, spared * costs.again_s, spared * costs.again_j, found.keep_alive_s)
+
+
+def _sharing(found: Residence, price_w: float) -> Residence:
+    """The same where later requests bear at most all that this one pays for the place: its own work it pays itself."""
+    paid_j = found.load_j + found.wake_j + found.idle_tail_j + price_w * (found.load_s + found.wake_s)
+    spared_j = found.spared_j + price_w * found.spared_s
+    if spared_j <= paid_j:
+        return found
+    share = paid_j / spared_j
+    return found._replace(spared_j=share * found.spared_j, spared_s=share * found.spared_s)
 
 
 def why_unloaded(keep_s: float, costs: Upkeep) -> Reason:
