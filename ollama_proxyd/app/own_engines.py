@@ -3,7 +3,6 @@
 import os
 from dataclasses import replace
 
-from ollama_proxyd.core.engine_instances import Address
 from ollama_proxyd.core.engine_program import EngineSettings
 from ollama_proxyd.core.features import EngineWishes
 from ollama_proxyd.core.fleet import BackendSpec
@@ -11,6 +10,7 @@ from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.managed import ManagedBackend
+from ollama_proxyd.edges.backends.process import OwnProcess
 from ollama_proxyd.edges.engines.model_files import ModelFolders
 from ollama_proxyd.edges.engines.prompt_files import PromptFiles
 from ollama_proxyd.edges.engines.runner import Runner
@@ -23,6 +23,7 @@ from ollama_proxyd.services.engines.footprints import Footprints
 from ollama_proxyd.services.engines.pool import EnginePool
 from ollama_proxyd.services.engines.prompts import SavedPrompts
 from ollama_proxyd.services.engines.room import Room
+from ollama_proxyd.services.engines.running import Running
 from ollama_proxyd.services.engines.starting import Starter
 from ollama_proxyd.services.engines.survivors import Survivors
 from ollama_proxyd.services.ports import Backend, Clock, StateStore
@@ -47,7 +48,7 @@ class OwnEngines:
         self._http = deps.http
         self._wishes = deps.wishes
         self._runner = Runner(engines_folder(os.environ), os.environ, TransientUnits(deps.line))
-        self._files = ModelFolders(settings.models_dir)
+        self._files = ModelFolders(settings.models_dir, os.environ)
         prompts = SavedPrompts(PromptFiles(prompts_folder(os.environ), deps.http), settings.prompts)
         starter = Starter(self._runner, deps.clock, self._process_backend, prompts)
         room = Room(settings, deps.system, self._runner)
@@ -57,9 +58,12 @@ class OwnEngines:
         """The backend of a program."""
         return ManagedBackend(spec, self.pool, self._files, EngineBackend(spec, self._http), self._wishes)
 
-    def _process_backend(self, spec: BackendSpec, address: Address, api_key: str) -> EngineBackend:
-        """What asks one process; it is an ordinary server of its kind."""
-        return EngineBackend(replace(spec, endpoint=address.endpoint, engine=None), self._http, api_key)
+    def _process_backend(self, running: Running) -> OwnProcess:
+        """What asks one process."""
+        engine = running.spec.engine
+        spec = replace(running.spec, endpoint=running.address.endpoint, engine=None)
+        model = running.file.name if engine is not None and engine.facts.keeps_store else None
+        return OwnProcess(spec, self._http, running.api_key, model)
 
     def reconfigure(self, settings: EngineSettings) -> None:
         """Have other budgets, and another folder of models."""

@@ -81,7 +81,7 @@ def _mode_table(modes: Mapping[str, Mapping[str, Any]]) -> ModeTable:
 def _engine(values: Mapping[str, Any]) -> BackendConfig:
     """The backend of a program; its address stands for the processes, each of which has one of its own."""
     program = make(EngineProgram, values)
-    own = {"type": Api.OPENAI.value, "endpoint": f"engine://{values['id']}", "flavor": program.kind.value}
+    own = {"type": program.facts.api.value, "endpoint": f"engine://{values['id']}", "flavor": program.kind.value}
     backend = make(BackendConfig, {**_BACKEND, **values, **own, "name": values["name"] or values["id"]})
     return replace(backend, spec=replace(backend.spec, tariff=None, engine=program))
 

@@ -1,10 +1,14 @@
 """The models on the disk that an engine can be started with, and what of each is known."""
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Final, NamedTuple
 
-from ollama_proxyd.core.fleet import Model
+from ollama_proxyd.core.fleet import BackendSpec, Hardware, Model
 from ollama_proxyd.core.gguf import GgufFacts
 from ollama_proxyd.core.reasons import Reason
+
+STORE: Final = "(store)"
+"""What stands for a model where a process has none, and only looks after the store of all."""
 
 
 class ModelFile(NamedTuple):
@@ -14,6 +18,10 @@ class ModelFile(NamedTuple):
     path: str
     facts: GgufFacts | None = None
     """What its file says; None for other forms."""
+    folder: str = ""
+    """The one in which it was looked for."""
+    beside_bytes: int = 0
+    """What is loaded beside its weights: adapters, and what it sees with."""
 
     @property
     def name(self) -> str:
@@ -21,9 +29,21 @@ class ModelFile(NamedTuple):
         return self.model.name
 
     @property
+    def is_store(self) -> bool:
+        """Whether it is no model, but all of them."""
+        return self.name == STORE
+
+    @property
     def size_bytes(self) -> int:
         """What it takes on the disk, all of its parts."""
         return self.model.size_bytes or 0
+
+
+def of_the_store(spec: BackendSpec) -> BackendSpec:
+    """A backend's way to a process that looks after its store alone: no device is woken for that."""
+    assert spec.engine is not None
+    engine = replace(spec.engine, environment=(*spec.engine.environment, *spec.engine.facts.on_cpu))
+    return replace(spec, engine=engine, hardware=Hardware.CPU, pci_address=None)
 
 
 class Shelf(NamedTuple):
@@ -32,3 +52,5 @@ class Shelf(NamedTuple):
     files: tuple[ModelFile, ...] = ()
     unusable: tuple[Reason, ...] = ()
     """Why something in it is no model, although it looks like one."""
+    folder: str = ""
+    """Where it was looked, for programs that keep a store."""

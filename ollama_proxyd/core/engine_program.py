@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Annotated, Final, NamedTuple, TypeAlias
 
 from ollama_proxyd.core.options import Like, Option, Positive, Within
+from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.saved_prompts import NONE_SAVED, SavedPromptSettings
 from ollama_proxyd.core.values import value
 
@@ -24,6 +25,7 @@ class ProgramKind(Enum):
     VLLM = "vllm"
     MLX = "mlx"
     OVMS = "ovms"
+    OLLAMA = "ollama"
 
 
 class Form(Enum):
@@ -33,31 +35,49 @@ class Form(Enum):
     """One file, or the parts of one."""
     FOLDER = "folder"
     """A folder with a config.json, as Hugging Face has it."""
+    MANIFEST = "manifest"
+    """A manifest in Ollama's store, with the files that it names."""
 
 
 class ProgramFacts(NamedTuple):
     """What is known of a kind of program.
 
+    needs: what its command must have, beside the variables. api: what it is asked in.
     key: the environment variable with the API key that it asks for; None where it has none.
     environment: variables that an entry's own ones replace, with values filled in as in the command.
     has_sockets: whether its host may be the path of a Unix socket.
     behind_socket: the command that has it at a socket instead of a port, where that takes other options.
     prompts: the variable with the folder in which it saves the prompts of its slots; None where it saves none.
+    slots: requests that one process takes at once unless it is configured.
+    splits_context: whether all slots have one context, and not each its own.
+    on_cpu: variables that keep it from looking at cards, which it would use by itself.
+    keeps_store: whether its processes have a store of all models: each is asked to load its own, and pulls others.
     """
 
     command: tuple[str, ...]
     form: Form = Form.FOLDER
+    needs: tuple[str, ...] = ("{model}", "{port}")
+    api: Api = Api.OPENAI
     key: str | None = None
     environment: tuple[str, ...] = ()
     has_sockets: bool = False
     behind_socket: tuple[str, ...] = ()
     prompts: str | None = None
+    slots: int = SLOTS
+    splits_context: bool = True
+    on_cpu: tuple[str, ...] = ()
+    keeps_store: bool = False
 
 
 _VLLM: Final = (
     *("vllm", "serve", "{model}", "--served-model-name", "{name}"),
     *("--max-model-len", "{context}", "--max-num-seqs", "{slots}"),
 )
+_SHARES_CORES: Final = ("OMP_WAIT_POLICY=passive", "LLAMA_ARG_CACHE_RAM=0")
+"""Of a llama-server. Threads that spin while they wait take the cores from the other engines (GNU libgomp).
+
+Prompts kept beside the context, 8 GiB by default, are memory that no estimate has (tools/server/README.md).
+"""
 PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
     ProgramKind.LLAMACPP: ProgramFacts(
         (
@@ -66,10 +86,8 @@ PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
             *("--ctx-size", "{context}", "--parallel", "{slots}", "--kv-unified", "--jinja", "--offline"),
         ),
         Form.GGUF,
-        "LLAMA_API_KEY",
-        # Threads that spin while they wait take the cores from the other engines (GNU libgomp, OMP_WAIT_POLICY), and
-        # prompts kept beside the context, 8 GiB by default, are memory that no estimate has (tools/server/README.md).
-        ("OMP_WAIT_POLICY=passive", "LLAMA_ARG_CACHE_RAM=0"),
+        key="LLAMA_API_KEY",
+        environment=_SHARES_CORES,
         has_sockets=True,
         prompts="LLAMA_ARG_SLOT_SAVE_PATH",
     ),
@@ -95,6 +113,26 @@ PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
             *("--rest_bind_address", "127.0.0.1", "--rest_port", "{port}", "--grpc_bind_address", "127.0.0.1"),
         )
     ),
+    ProgramKind.OLLAMA: ProgramFacts(
+        ("ollama", "serve"),
+        Form.MANIFEST,
+        needs=(),
+        api=Api.OLLAMA,
+        environment=(
+            *("OLLAMA_HOST=127.0.0.1:{port}", "OLLAMA_MODELS={folder}"),
+            # One model for each process, and none leaves by itself: the proxy decides (envconfig/config.go).
+            *("OLLAMA_KEEP_ALIVE=-1", "OLLAMA_MAX_LOADED_MODELS=1"),
+            # Its runner is a llama-server with that context for each slot (llm/llama_server.go).
+            *("OLLAMA_NUM_PARALLEL={slots}", "OLLAMA_CONTEXT_LENGTH={context}", *_SHARES_CORES),
+            # At its start it would remove what another one is pulling into the same store (server/routes.go, Serve).
+            "OLLAMA_NOPRUNE=1",
+        ),
+        slots=1,  # its own default: the context of each further slot would take memory beside
+        splits_context=False,
+        # An id that no card has (docs/gpu.mdx); its start alone would wake those that sleep.
+        on_cpu=tuple(f"{maker}_VISIBLE_DEVICES=-1" for maker in ("CUDA", "HIP", "ROCR", "GGML_VK")),
+        keeps_store=True,
+    ),
 }
 
 
@@ -117,10 +155,16 @@ class EngineProgram:
         tuple[Variable, ...], Option(_ENGINE, "Further environment variables, such as CUDA_VISIBLE_DEVICES=0.")
     ] = ()
     models_dir: Annotated[
-        Folder | None, Option(_ENGINE, "The folder of its models; null: models_dir of all engines.")
+        Folder | None,
+        Option(
+            _ENGINE,
+            "The folder of its models; null: models_dir of all engines, of ollama $OLLAMA_MODELS or ~/.ollama/models.",
+        ),
     ] = None
     context_tokens: Annotated[
-        int, Within(256, 10_000_000), Option(_ENGINE, "The context that each process has, in tokens, for all slots.")
+        int,
+        Within(256, 10_000_000),
+        Option(_ENGINE, "The context of each process in tokens, for all slots together; of ollama for each."),
     ] = 8192
     pinned: Annotated[
         tuple[str, ...], Option(_ENGINE, "Models that stay once they are loaded: for no other, nor when unused.")
@@ -137,9 +181,21 @@ class EngineProgram:
         usual = self.facts.behind_socket if at_socket and self.facts.behind_socket else self.facts.command
         return tuple(_filled(word, values) for word in self.command or usual)
 
-    def variables(self, values: Mapping[str, str | int]) -> tuple[str, ...]:
+    def variables(self, values: Mapping[str, str | int], *, is_on_cpu: bool = False) -> tuple[str, ...]:
         """Those of its kind with their values filled in."""
-        return tuple(_filled(each, values) for each in self.facts.environment)
+        usual = (*self.facts.environment, *(self.facts.on_cpu if is_on_cpu else ()))
+        return tuple(_filled(each, values) for each in usual)
+
+    def variable(self, name: str) -> str | None:
+        """The value of one of its own; None where it has none of that name."""
+        found = [each.partition("=")[2] for each in self.environment if each.startswith(f"{name}=")]
+        return found[-1] if found else None
+
+    @property
+    def forbidden(self) -> tuple[str, ...]:
+        """The variables of its own that would take each process its port."""
+        fixed = [each.partition("=")[0] for each in self.facts.environment if "{port}" in each]
+        return tuple(name for name in fixed if self.variable(name) is not None)
 
     @property
     def program(self) -> str:
@@ -157,7 +213,12 @@ class EngineProgram:
     def missing(self) -> tuple[str, ...]:
         """The values that its command must have and does not."""
         text = " ".join(self.command or self.facts.command)
-        return tuple(name for name in ("{model}", "{port}") if name not in text)
+        return tuple(name for name in self.facts.needs if name not in text)
+
+
+def slots_of(program: EngineProgram | None, configured: int | None) -> int:
+    """Requests that one process takes at once."""
+    return configured or (SLOTS if program is None else program.facts.slots)
 
 
 _VALUE = re.compile(r"\{([a-z]+)\}")

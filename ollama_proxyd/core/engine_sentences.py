@@ -5,6 +5,7 @@ from collections.abc import Mapping
 ENGINES: Mapping[str, str] = {
     "engine_not_loaded": "{model} did not load: {detail}",
     "models_folder_unreadable": "no model in {path} is known, for the folder cannot be read: {detail}",
+    "models_elsewhere": "{path} has no model; those of Ollama's system service are in {service}",
     "model_unusable": "{path} is no model that can be used: {detail}",
     "engine_ended": "the process of {model} ended unasked: {detail}",
     "engine_hung": "{model} answered nothing any more, and was ended: {detail}",

@@ -188,7 +188,7 @@ _WORDS: tuple[tuple[Fault | None, range | frozenset[int], str], ...] = (
         _REFUSED | {410},
         _any(
             r"\bmodels?\b.{0,200}?(not found|does not exist|doesn't exist|not installed|no longer|is not available)",
-            r"(unknown|no such|invalid) model\b|model_not_found|invalid model identifier",
+            r"(unknown|no such|invalid|holds no) model\b|model_not_found|invalid model identifier",
             r"repository not found|graph definition with requested name|cached snapshot folder",
             r"try pulling it first",
         ),

@@ -135,8 +135,8 @@ _THREADED = frozenset({Hardware.CPU, Hardware.UNKNOWN})
 
 
 def is_ollama(spec: BackendSpec) -> bool:
-    """Whether a backend is Ollama itself, whose options a request can say."""
-    return spec.api is Api.OLLAMA and spec.flavor in {"generic", "ollama"}
+    """Whether a backend is Ollama itself, of which others run the process."""
+    return spec.engine is None and spec.api is Api.OLLAMA and spec.flavor in {"generic", "ollama"}
 
 
 def is_own_llama_server(spec: BackendSpec) -> bool:
@@ -224,7 +224,7 @@ def _by_proxy(feature: Feature, view: BackendView) -> tuple[Way, Reason] | None:
         return Way.PROXY, Reason("feature_lower_tier")
     if feature is not Feature.QUANT_ADVISOR:
         return None
-    if is_ollama(view.spec):
+    if is_ollama(view.spec) or (view.spec.engine is not None and view.spec.engine.facts.keeps_store):
         return Way.PROXY, Reason("feature_advice")
     return Way.NOT_POSSIBLE, Reason("feature_not_here", detail="the engine pulls no models by request")
 

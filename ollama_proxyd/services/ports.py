@@ -89,13 +89,6 @@ class Backend(Protocol):
         """How many tokens a request in Anthropic's words has; None where it does not count them."""
 
 
-class OwnBackend(Backend, Protocol):
-    """The backend that asks a process of ours."""
-
-    async def settle(self, model: str) -> None:
-        """Wait until its model is in memory, where it says sooner that it is well; raises ProxyError."""
-
-
 class Units(Protocol):
     """The manager of systemd units of this user; every method raises OSError where it cannot be asked or refuses."""
 

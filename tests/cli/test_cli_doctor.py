@@ -147,6 +147,46 @@ TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
                 **NOW,
                 "models_unusable": [
                     {
+                        "backend": "ollama",
+                        "reason": "no model in /usr/share/ollama/.ollama/models is known: Permission denied",
+                        "reason_code": "models_folder_unreadable",
+                        "reason_details": {"path": "/usr/share/ollama/.ollama/models"},
+                    }
+                ],
+            },
+        ),
+        Level.WARNING,
+        "no model in /usr/share/ollama/.ollama/models is known",
+        "log in again: sudo usermod --append --groups ollama $USER",
+    ),
+    (
+        "engines",
+        replace(
+            HEALTHY,
+            status={
+                **NOW,
+                "models_unusable": [
+                    {
+                        "backend": "ollama",
+                        "reason": "/home/a/.ollama/models has no model; those of Ollama's system service are in /x",
+                        "reason_code": "models_elsewhere",
+                        "reason_details": {"path": "/home/a/.ollama/models", "service": "/x"},
+                    }
+                ],
+            },
+        ),
+        Level.WARNING,
+        "/home/a/.ollama/models has no model; those of Ollama's system service are in /x",
+        "name that folder as the engine's models_dir, or pull into /home/a/.ollama/models",
+    ),
+    (
+        "engines",
+        replace(
+            HEALTHY,
+            status={
+                **NOW,
+                "models_unusable": [
+                    {
                         "backend": "llama",
                         "reason": "'big' needs 40 GB of ram on llama, and engines may have 12 GB",
                         "reason_code": "never_fits",

@@ -6,6 +6,7 @@ import pytest
 
 from ollama_proxyd.config.load import Overrides
 from ollama_proxyd.config.settings import Config
+from ollama_proxyd.core.requests import Api
 from ollama_proxyd.services.settings import QuietHours
 
 Loader = Callable[..., Config]
@@ -149,3 +150,20 @@ def test_a_secret_has_one_source(complaints: Complaints) -> None:
         + fleet("id: a, endpoint: 'http://a:1', api_key_env: A, api_key_file: b")
     )
     assert [line.split(": ")[1] for line in lines] == ["server.auth.token_file", "backends[0].api_key_file"]
+
+
+def test_an_engine_needs_a_folder_of_models_unless_its_program_knows_one(
+    complaints: Complaints, loaded: Loader
+) -> None:
+    (line,) = complaints("engines:\n  - {id: a}\n")
+    assert line.startswith("config.yaml:2: engines[0].models_dir: no folder of models is named")
+    (engine,) = loaded("engines: [{id: a, engine: ollama, command: [/opt/ollama, serve]}]").engines
+    assert (engine.spec.flavor, engine.spec.api) == ("ollama", Api.OLLAMA)
+
+
+def test_the_address_of_a_process_is_not_configured(complaints: Complaints) -> None:
+    (line,) = complaints("engines:\n  - {id: a, engine: ollama, environment: [OLLAMA_HOST=0.0.0.0]}\n")
+    assert line == (
+        "config.yaml:2: engines[0].environment: OLLAMA_HOST is the proxy's to set, "
+        "so that each process has a port of its own"
+    )

@@ -60,3 +60,22 @@ def test_mlx_is_given_a_folder_that_is_there_as_its_cache_and_room_for_long_answ
     program = EngineProgram(kind=ProgramKind.MLX)
     assert program.variables(VALUES) == ("HF_HUB_CACHE=/m/a b.gguf", "HF_HUB_OFFLINE=1")
     assert program.words(VALUES)[-2:] == ("--max-tokens", "4096")
+
+
+def test_each_ollama_has_a_port_of_its_own_the_store_of_all_and_the_context_for_each_slot() -> None:
+    program = EngineProgram(ProgramKind.OLLAMA)
+    given = dict(each.split("=", 1) for each in program.variables({**VALUES, "folder": "/store"}, is_on_cpu=True))
+    assert (given["OLLAMA_HOST"], given["OLLAMA_MODELS"]) == ("127.0.0.1:4711", "/store")
+    assert (given["OLLAMA_CONTEXT_LENGTH"], given["OLLAMA_NUM_PARALLEL"]) == ("4096", "4")
+    assert (given["OLLAMA_KEEP_ALIVE"], given["CUDA_VISIBLE_DEVICES"]) == ("-1", "-1")
+
+
+def test_only_an_engine_on_the_processor_is_kept_from_cards() -> None:
+    given = EngineProgram(ProgramKind.OLLAMA).variables(VALUES, is_on_cpu=False)
+    assert not any("VISIBLE" in each for each in given)
+
+
+def test_the_variable_by_which_each_process_has_a_port_is_no_entrys_to_set() -> None:
+    own = ("OLLAMA_HOST=0.0.0.0", "OLLAMA_MODELS=/x")
+    assert EngineProgram(ProgramKind.OLLAMA, environment=own).forbidden == ("OLLAMA_HOST",)
+    assert EngineProgram(environment=own).forbidden == ()

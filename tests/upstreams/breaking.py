@@ -67,9 +67,16 @@ class OllamaLike:
             return web.json_response({"error": "not found"}, status=404)
         asked = await request.json()
         self.asked.append(asked)
-        path, sent = self._translated(request.path, asked)
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
+        async for line in self.lines(request.path, asked):
+            await response.write(json.dumps(line).encode() + b"\n")
+        await response.write_eof()
+        return response
+
+    async def lines(self, of: str, asked: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """The lines of an answer, the last of which tells how it ended."""
+        path, sent = self._translated(of, asked)
         async with aiohttp.ClientSession() as client, client.post(self.target + path, json=sent) as reply:
             reason = "stop"
             async for line in reply.content:
@@ -84,12 +91,10 @@ class OllamaLike:
                 said = choice.get("delta", choice)
                 content, thinking = said.get("content") or said.get("text") or "", said.get("reasoning_content")
                 if content or thinking:
-                    await response.write(self._line(request.path, asked, content, thinking, {"done": False}))
+                    yield self._line(of, asked, content, thinking, {"done": False})
         end = {"done": True, "done_reason": "length" if reason == "length" else "stop"}
         end |= {"prompt_eval_count": timings["cache_n"] + timings["prompt_n"], "eval_count": timings["predicted_n"]}
-        await response.write(self._line(request.path, asked, "", None, end))
-        await response.write_eof()
-        return response
+        yield self._line(of, asked, "", None, end)
 
     def _translated(self, path: str, asked: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         options = asked.get("options") or {}
@@ -105,14 +110,16 @@ class OllamaLike:
             messages = [{"role": "user", "content": asked["prompt"]}]
         return "/v1/chat/completions", {**sent, "messages": messages}
 
-    def _line(self, path: str, asked: dict[str, Any], content: str, thinking: str | None, end: dict[str, Any]) -> bytes:
+    def _line(
+        self, path: str, asked: dict[str, Any], content: str, thinking: str | None, end: dict[str, Any]
+    ) -> dict[str, Any]:
         said = {"thinking": thinking} if thinking else {}
         if path == "/api/chat":
             words: dict[str, Any] = {"message": {"role": "assistant", "content": content, **said}}
         else:
             words = {"response": content, **said}
         head = {"model": asked["model"], "created_at": "2026-11-28T12:00:00Z"}
-        return json.dumps({**head, **words, **end}).encode() + b"\n"
+        return {**head, **words, **end}
 
 
 Upstream = Relay | OllamaLike

@@ -10,6 +10,8 @@ from ollama_proxyd.cli.render_engines import times
 
 MOST_TOLD = 5
 """So many of one kind are named."""
+OLLAMAS_HOME = "/usr/share/ollama/"
+"""Of the user that Ollama's system service runs as, whose group its installer lets others join."""
 
 
 def engines(facts: DoctorFacts) -> Finding | None:
@@ -27,8 +29,13 @@ def engines(facts: DoctorFacts) -> Finding | None:
 def _of_files(unusable: Sequence[Any]) -> Iterator[str]:
     """What helps with the first of each kind."""
     by_code = {each["reason_code"]: each["reason_details"].get("path") for each in reversed(unusable)}
-    if path := by_code.get("models_folder_unreadable"):
+    path = by_code.get("models_folder_unreadable")
+    if path and path.startswith(OLLAMAS_HOME):
+        yield f"join the group that may read {path}, and log in again: sudo usermod --append --groups ollama $USER"
+    elif path:
         yield f"let this user read {path}, or name another folder in models_dir: ollama-proxyctl config edit"
+    if path := by_code.get("models_elsewhere"):
+        yield f"name that folder as the engine's models_dir, or pull into {path}: ollama-proxyctl models pull NAME"
     if path := by_code.get("model_unusable"):
         yield f"replace or remove: {path}"
     if "never_fits" in by_code:

@@ -50,6 +50,8 @@ _RECOGNITIONS = 3
 class EngineBackend:
     """Any engine of the table."""
 
+    _options = RequestOptions
+
     def __init__(
         self,
         spec: BackendSpec,
@@ -81,7 +83,7 @@ class EngineBackend:
         self._engine = engine
         self._server = Server(self._client, self._spec, engine.speaks[0].base, self._api_key, self._way)
         resuming = engine.continues.fields if engine.continues else {}
-        options = RequestOptions(self._wishes, self._spec) if engine.takes_options else None
+        options = self._options(self._wishes, self._spec) if engine.takes_options else None
         keeping = Keeping(engine.keeps, self._keep_s)
         self._exchange = Exchange(self._server, engine.speaks, resuming, keeping, options)
         self._exchanges.append(self._exchange)  # answers of the one before may still be under way

@@ -10,7 +10,7 @@ from ollama_proxyd.dialects.base import Dialect
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.edges.backends import facts
 from ollama_proxyd.edges.backends.findings import Findings
-from ollama_proxyd.edges.backends.unloading import Unloading
+from ollama_proxyd.edges.backends.unloading import Loading, Unloading
 from ollama_proxyd.edges.backends.untrusted_json import at, items, text
 from ollama_proxyd.edges.plumbing.port_owner import CommandLine
 
@@ -69,7 +69,9 @@ class Engine:
     first dialect says for how many seconds the model stays. unloading: None where it unloads nothing on request.
     manages: it has the routes of Ollama's API that change the files of models. takes_options: its requests have
     Ollama's `options`, of which some are about the engine. dies: a 503 of its health says that only a new process
-    helps. loads_late: its health is good before its model is in memory.
+    helps. loading: the requests after which a model is in memory, where its health is good before; each next one is for
+    models that cannot do what the one before is for. restarts: the words of an error after which it starts what
+    computes in it anew.
     """
 
     name: str
@@ -92,7 +94,8 @@ class Engine:
     manages: bool = False
     takes_options: bool = False
     dies: bool = False
-    loads_late: bool = False
+    loading: tuple[Loading, ...] = ()
+    restarts: re.Pattern[str] | None = None
 
     @property
     def api(self) -> Api | None:

@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
-from ollama_proxyd.core.engine_files import ModelFile, Shelf
-from ollama_proxyd.core.engine_program import SLOTS
+from ollama_proxyd.core.engine_files import STORE, ModelFile, Shelf, of_the_store
+from ollama_proxyd.core.engine_program import slots_of
 from ollama_proxyd.core.errors import ENGINE_DEAD, ENGINE_ENDED, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished, Flow, Tell
 from ollama_proxyd.core.features import EngineWishes, as_wished
@@ -35,7 +35,6 @@ class ManagedBackend:
     can_keep = False
     can_unload = True
     """By the end of the process."""
-    can_manage = False
 
     def __init__(
         self,
@@ -51,10 +50,16 @@ class ManagedBackend:
         self._files = files
         self._asleep = asleep
         """Tells what engines of this kind can do; it is never asked anything."""
-        self._shelf = Shelf()
+        self._shelf: Shelf | None = None
+        """What is in the folder, None before the first look."""
         self._known: dict[str, Model] = {}
         """What processes told of their models."""
         self._version: str | None = None
+
+    @property
+    def can_manage(self) -> bool:
+        """Whether its program keeps a store, into which it pulls models."""
+        return self._spec.engine is not None and self._spec.engine.facts.keeps_store
 
     @property
     def spec(self) -> BackendSpec:
@@ -68,9 +73,23 @@ class ManagedBackend:
         """As engines of its kind do."""
         return self._asleep.can_resume(request)
 
-    def manage(self, _asked: Management) -> AsyncGenerator[Managed | bytes, None]:
-        """Nothing changes the files."""
-        raise ProxyError(ErrorKind.UNSUPPORTED, f"backend {self._spec.id} changes no files of models")
+    async def manage(self, asked: Management) -> AsyncGenerator[Managed | bytes, None]:
+        """By a process that has no model, so that none is in its way; it ends with the last such call."""
+        if not self.can_manage:
+            raise ProxyError(ErrorKind.UNSUPPORTED, f"backend {self._spec.id} changes no files of models")
+        folder = (await self._looked()).folder
+        try:
+            async with self._pool.use(
+                of_the_store(self._spec), ModelFile(Model(STORE), folder, folder=folder)
+            ) as running:
+                assert running.backend is not None
+                async with aclosing(running.backend.manage(asked)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+        finally:
+            for each in self._pool.running(self._spec.id):
+                if each.file.is_store and not each.users:
+                    self._pool.leave(each)
 
     async def answer(self, request: Request, model: str) -> AsyncGenerator[Event, None]:
         """Send the request, once a process has the model; one that ends before its first words is started again."""
@@ -95,9 +114,12 @@ class ManagedBackend:
             log.info("%s of %s ended before it answered, and is started again", model, self._spec.id)
 
     async def _is_lost(self, running: Running, error: ProxyError) -> bool:
-        """Whether its process has ended, or runs and is of no use any more, so that it is to leave."""
+        """Whether its process has ended, or what computes in it, or it is to leave since it is of no use any more."""
         if error.kind is not ErrorKind.UPSTREAM_FAILED:
             return False
+        if running.backend is not None and running.backend.starts_anew(error):
+            self._pool.ends.note(running, Reason("engine_ended", model=running.file.name, detail=error.message))
+            return True
         if error.status is None and await running.has_ended():
             return True
         why = await self._why_useless(running, error)
@@ -140,30 +162,38 @@ class ManagedBackend:
     async def probe(self) -> Probe:
         """The models on the disk, and those that processes run for; a process that has ended is gone already."""
         assert self._spec.engine is not None
-        self._shelf = await self._files.look(self._spec.engine)
+        shelf = self._shelf = await self._files.look(self._spec.engine)
         await self._pool.measure(self._spec.id)
-        loaded, wished = self._pool.running(self._spec.id), as_wished(self._spec, self._wishes.value)
-        if not any(each.code == "models_folder_unreadable" for each in self._shelf.unusable):
-            await self._pool.starter.prompts.keep_only(wished, self._shelf.files)
-        names = {each.name for each in self._shelf.files}
+        loaded = [each for each in self._pool.running(self._spec.id) if not each.file.is_store]
+        wished = as_wished(self._spec, self._wishes.value)
+        if not any(each.code == "models_folder_unreadable" for each in shelf.unusable):
+            await self._pool.starter.prompts.keep_only(wished, shelf.files)
+        names = {each.name for each in shelf.files}
         for each in loaded:
             self._learn(each)
             if each.file.name not in names and await asyncio.to_thread(_is_gone, each.file.path):
                 log.info("%s of %s leaves, since its file is not there any more", each.file.name, self._spec.id)
                 self._pool.leave(each)
         return Probe(
-            models=tuple(self._model(each) for each in self._shelf.files),
+            models=tuple(self._model(each) for each in shelf.files),
             loaded=tuple(_loaded(each) for each in loaded),
             version=self._version,
-            slots=None if self._spec.slots else Slots(wished.slots or SLOTS, SlotsFrom.TOLD),
-            unusable=self._shelf.unusable,
+            slots=None if self._spec.slots else Slots(slots_of(wished.engine, wished.slots), SlotsFrom.TOLD),
+            unusable=shelf.unusable,
         )
 
     def _running(self, model: str) -> Running | None:
         return next((each for each in self._pool.running(self._spec.id) if each.file.name == model), None)
 
+    async def _looked(self) -> Shelf:
+        """What the last look found; after a reload a request may come before the first one."""
+        if self._shelf is None:
+            assert self._spec.engine is not None
+            self._shelf = await self._files.look(self._spec.engine)
+        return self._shelf
+
     async def _file(self, model: str) -> ModelFile:
-        found = next((each for each in self._shelf.files if each.name == model), None)
+        found = next((each for each in (await self._looked()).files if each.name == model), None)
         if found is None:
             message = f"backend {self._spec.id} holds no model {model!r}"
             raise ProxyError(ErrorKind.UPSTREAM_REJECTED, message, status=404)

@@ -1,5 +1,7 @@
 """Whether an engine can serve: its health route, and what that does not tell."""
 
+from http import HTTPStatus
+
 from ollama_proxyd.core.errors import ENGINE_DEAD, ProxyError
 from ollama_proxyd.edges.backends.engine import Engine
 from ollama_proxyd.edges.backends.server import Server
@@ -12,13 +14,22 @@ async def health(server: Server, engine: Engine) -> None:
     try:
         await server.ask(engine.health)
     except ProxyError as error:
-        if engine.dies and error.status == 503:
+        if engine.dies and error.status == HTTPStatus.SERVICE_UNAVAILABLE:
             raise error.but(code=ENGINE_DEAD) from error
         raise
 
 
 async def settle(server: Server, engine: Engine, model: str) -> None:
-    """Wait until a model is in memory, by one token of it where the health route does not wait for that."""
-    if engine.loads_late:
-        asked = {"model": model, "prompt": "a", "max_tokens": 1}
-        await server.ask(f"{engine.openai_base}/completions", asked, is_patient=True)
+    """Have a model in memory, where the health route does not wait for that; raises ProxyError."""
+    refusal: ProxyError | None = None
+    for each in engine.loading:
+        try:
+            await server.ask(each.path, each.body(model), is_patient=True)
+        except ProxyError as error:
+            if error.status != HTTPStatus.BAD_REQUEST:
+                raise
+            refusal = error  # the next way may be one for such a model
+        else:
+            return
+    if refusal is not None:
+        raise refusal

@@ -1,4 +1,4 @@
-"""How an engine is had to let go of a model, and what answers for one that has no such request."""
+"""How an engine is had to load a model or let go of it, and what answers for one that has no such request."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from urllib.parse import quote
@@ -26,6 +26,14 @@ class Unloading:
     body: Callable[[str], Mapping[str, Json]]
     slots: str | None = None
     loads: str | None = None
+
+
+@value
+class Loading:
+    """A request that loads: what is posted for a model, and where."""
+
+    path: str
+    body: Callable[[str], Mapping[str, Json]]
 
 
 async def unload(server: Server, how: Unloading, model: str) -> None:

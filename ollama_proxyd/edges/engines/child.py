@@ -99,11 +99,14 @@ def taken_over(pid: int, file: Path) -> Child:
 
 
 async def _end_of_ours(process: asyncio.subprocess.Process) -> End:
-    return how_it_ended(await process.wait())
+    status = await process.wait()
+    _signal(process.pid, signal.SIGKILL)  # what it has started would keep its memory
+    return how_it_ended(status)
 
 
 async def _end_of_another(pid: int) -> End:
     await processes.end_of(pid)
+    _signal(pid, signal.SIGKILL)
     return End("its process ended, as did the daemon before that had started it")
 
 

@@ -1,10 +1,11 @@
 """How much memory a model takes: estimated from its file and its context, corrected by what was seen."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from ollama_proxyd.core.engine_files import ModelFile
-from ollama_proxyd.core.engine_program import SLOTS
+from ollama_proxyd.core.engine_program import slots_of
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.memory_budget import RAM
 from ollama_proxyd.core.model_memory import ModelMemory, Serving, estimate
@@ -58,8 +59,10 @@ def _estimate(spec: BackendSpec, file: ModelFile) -> ModelMemory | None:
     """By the facts of its file; None where it does not say enough."""
     if file.facts is None or spec.engine is None:
         return None
-    serving = Serving(spec.engine.context_tokens, spec.slots or SLOTS, is_unified=True)
-    return estimate(file.facts, serving)
+    splits, slots = spec.engine.facts.splits_context, slots_of(spec.engine, spec.slots)
+    tokens = spec.engine.context_tokens * (1 if splits else slots)
+    memory = estimate(file.facts, Serving(tokens, slots, is_unified=splits))
+    return memory and replace(memory, weights_bytes=memory.weights_bytes + file.beside_bytes)
 
 
 def cache_bytes(spec: BackendSpec, file: ModelFile, tokens: int) -> float:

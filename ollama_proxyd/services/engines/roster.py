@@ -30,7 +30,7 @@ class Roster:
     @property
     def units(self) -> list[Running]:
         """Those that answer, and could without this daemon."""
-        own = [each for each in self.current.values() if each.is_ready]
+        own = [each for each in self.current.values() if each.is_ready and not each.file.is_store]
         return [each for each in own if each.process is not None and each.process.unit is not None]
 
     def ready(self, backend_id: str) -> tuple[Running, ...]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ollama_proxyd.core.engine_files import ModelFile
 from ollama_proxyd.core.engine_instances import (
@@ -19,12 +19,13 @@ from ollama_proxyd.core.engine_instances import (
     Signal,
     after,
 )
-from ollama_proxyd.core.engine_program import SLOTS
+from ollama_proxyd.core.engine_program import slots_of
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.memory_budget import Bytes, Tenant
+from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.saved_prompts import SavedPrompt
-from ollama_proxyd.services.ports import EngineProcess, OwnBackend
+from ollama_proxyd.services.ports import Backend, EngineProcess
 
 ENDS_WITHIN_S = 0.5
 
@@ -32,6 +33,16 @@ ENDS_WITHIN_S = 0.5
 def started_with(spec: BackendSpec, file: ModelFile) -> tuple[object, ...]:
     """What a process is started with, so that another one is not the same."""
     return (spec.engine, spec.slots, spec.hardware, spec.pci_address, file.path, file.size_bytes)
+
+
+class OwnBackend(Backend, Protocol):
+    """The backend that asks a process of ours."""
+
+    async def settle(self, model: str) -> None:
+        """Have its model in memory, where it says sooner that it is well; raises ProxyError."""
+
+    def starts_anew(self, error: ProxyError) -> bool:
+        """Whether what computes in it has ended, of which it starts another one for the next request."""
 
 
 class Place(NamedTuple):
@@ -82,11 +93,6 @@ class Running:
     def place(self) -> Place:
         """The model and its backend."""
         return Place(self.spec.id, self.file.name)
-
-    @property
-    def slots(self) -> int:
-        """Requests that it takes at once."""
-        return self.spec.slots or SLOTS
 
     @property
     def is_held(self) -> bool:
@@ -152,7 +158,8 @@ class Running:
     @property
     def is_pinned(self) -> bool:
         """Whether it stays once it is loaded."""
-        return self.spec.engine is not None and self.file.name in self.spec.engine.pinned
+        pinned = () if self.spec.engine is None else self.spec.engine.pinned
+        return canonical(self.file.name) in map(canonical, pinned)
 
     def move(self, signal: Signal) -> None:
         """Go on to the phase that follows."""
@@ -171,7 +178,8 @@ class Running:
             "host": self.address.socket or LOOPBACK,
             "port": self.address.port,
             "context": context_tokens,
-            "slots": self.slots,
+            "slots": slots_of(self.spec.engine, self.spec.slots),
+            "folder": self.file.folder,
         }
 
     def told(self) -> Instance:

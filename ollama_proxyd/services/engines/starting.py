@@ -4,16 +4,16 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from ollama_proxyd.core.engine_instances import Address, End, Launch
 from ollama_proxyd.core.errors import ENGINE_DEAD, NOT_LOADED, UNREACHABLE, ErrorKind, ProxyError
-from ollama_proxyd.core.fleet import BackendSpec, Probe
+from ollama_proxyd.core.fleet import Hardware, Probe
 from ollama_proxyd.core.memory_budget import RAM
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.services.engines.prompts import SavedPrompts
-from ollama_proxyd.services.engines.running import Running
-from ollama_proxyd.services.ports import Clock, EngineProcess, EngineRunner, OwnBackend
+from ollama_proxyd.services.engines.running import ENDS_WITHIN_S, OwnBackend, Running
+from ollama_proxyd.services.ports import Clock, EngineProcess, EngineRunner
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,8 @@ MOST_PERCENT: Final = 99
 ADDRESSES_TRIED: Final = 3
 """Another program may take a port between the look for it and its use, and some programs know no sockets."""
 
-Make = Callable[[BackendSpec, Address, str], OwnBackend]
-"""Makes the backend that asks a process, for its address and its key."""
+Make = Callable[[Running], OwnBackend]
+"""Makes the backend that asks a process."""
 
 
 class Starter:
@@ -112,7 +112,7 @@ class Starter:
                 log_name(*running.place),
                 engine.words(values, at_socket=bool(running.address.socket)),
                 (
-                    *engine.variables(values),
+                    *engine.variables(values, is_on_cpu=running.spec.hardware is Hardware.CPU),
                     *self.prompts.variables(running.spec),
                     *engine.environment,
                     *(() if key is None else (f"{key}={running.api_key}",)),
@@ -128,31 +128,37 @@ class Starter:
         return await self.ready(running, process)
 
     async def ready(self, running: Running, process: EngineProcess, most_silences: float = inf) -> Probe:
-        """Wait until a process answers; raises ProxyError where it ends, or is too slow or too silent, and stops it."""
-        running.backend = self._make(running.spec, running.address, running.api_key)
+        """Wait until a process answers and has its model.
+
+        Raises ProxyError where it ends, or is too slow or too silent, and stops it.
+        """
+        assert running.spec.engine is not None
+        running.backend = self._make(running)
         ended = asyncio.create_task(process.ended(), name="engines.ended")
+        until_s = self._clock.monotonic() + running.spec.engine.start_timeout_s
         try:
-            return await self._until_ready(running, process, ended, most_silences)
+            probe = await self._until_ready(running, process, ended, until_s, most_silences)
+            running.note(probe)
+            if not running.file.is_store:
+                await self._until_loaded(running, process, ended, until_s)
         except BaseException:
             await process.stop()
             raise
+        else:
+            return probe
         finally:
             ended.cancel()
 
     async def _until_ready(
-        self, running: Running, process: EngineProcess, ended: asyncio.Task[End], most_silences: float
+        self, running: Running, process: EngineProcess, ended: asyncio.Task[End], until_s: float, most_silences: float
     ) -> Probe:
-        engine, backend, begun_s, pause_s = running.spec.engine, running.backend, self._clock.monotonic(), FIRST_LOOK_S
-        assert engine is not None
+        backend, silences, pause_s = running.backend, 0, FIRST_LOOK_S
         assert backend is not None
-        silences = 0
         while True:
-            trouble = f"it was not ready after {engine.start_timeout_s:g} s"
+            trouble = _too_late(running)
             try:
                 probe = await backend.probe()
                 if await process.holds(running.address):
-                    running.note(probe)
-                    await self._loaded(running, process, backend)
                     return probe
                 trouble = f"another program listens at its address {running.address.endpoint}"
             except ProxyError as error:
@@ -161,29 +167,46 @@ class Starter:
                     raise _failure(running, await process.last_words() or error.message) from error
                 if error.code != UNREACHABLE:
                     trouble = f"{trouble}: {error.message}"
-            if self._clock.monotonic() - begun_s > engine.start_timeout_s or silences >= most_silences:
+            if self._clock.monotonic() > until_s or silences >= most_silences:
                 raise _failure(running, trouble)
-            pause = asyncio.ensure_future(self._clock.sleep(pause_s))
-            await asyncio.wait({pause, ended}, return_when=asyncio.FIRST_COMPLETED)
-            pause.cancel()
+            await self._pause(running, process, pause_s, {ended})
             if ended.done():
-                running.end = ended.result()
-                raise _failure(running, ": ".join(filter(None, (running.end.words, await process.last_words()))))
+                raise await _ended(running, process, ended)
             pause_s = min(1.5 * pause_s, LONGEST_LOOK_S)
-            await self._measure(running, process)
 
-    async def _loaded(self, running: Running, process: EngineProcess, backend: OwnBackend) -> None:
-        """Wait until its model is in memory, telling how far it is; raises ProxyError where it fails meanwhile."""
-        loading = asyncio.ensure_future(backend.settle(running.served_name))
+    async def _until_loaded(
+        self, running: Running, process: EngineProcess, ended: asyncio.Task[End], until_s: float
+    ) -> None:
+        """Wait until its model is in memory; raises ProxyError where it does not get there."""
+        assert running.backend is not None
+        loading = asyncio.create_task(running.backend.settle(running.served_name), name="engines.load")
         try:
             while not loading.done():
-                pause = asyncio.ensure_future(self._clock.sleep(LONGEST_LOOK_S))
-                await asyncio.wait({loading, pause}, return_when=asyncio.FIRST_COMPLETED)
-                pause.cancel()
-                await self._measure(running, process)
-            loading.result()
+                await self._pause(running, process, LONGEST_LOOK_S, {ended, loading})
+                if ended.done():
+                    raise await _ended(running, process, ended)
+                if self._clock.monotonic() > until_s:
+                    raise _failure(running, _too_late(running))
+            await loading
+        except ProxyError as error:
+            if error.code == NOT_LOADED:
+                raise
+            await asyncio.wait({ended}, timeout=ENDS_WITHIN_S)  # a connection may break before that is told
+            if ended.done():
+                raise await _ended(running, process, ended) from error
+            raise _failure(running, await _why_not(running.backend, process, error)) from error
         finally:
             loading.cancel()
+
+    async def _pause(
+        self, running: Running, process: EngineProcess, pause_s: float, until: set[asyncio.Task[Any]]
+    ) -> None:
+        """Wait for a while, or until something has happened; see how far it is."""
+        pause = asyncio.ensure_future(self._clock.sleep(pause_s))
+        await asyncio.wait({pause, *until}, return_when=asyncio.FIRST_COMPLETED)
+        pause.cancel()
+        if not any(each.done() for each in until):
+            await self._measure(running, process)
 
     async def look(self, running: Running) -> None:
         """Ask one at work whether it is there still; one that hangs is ended, as if it had crashed.
@@ -195,7 +218,7 @@ class Starter:
         running.is_looked_at = True
         try:
             async with asyncio.timeout(LOOK_S):
-                await self._make(running.spec, running.address, running.api_key).probe()
+                await self._make(running).probe()
         except (ProxyError, TimeoutError):
             now_s = self._clock.monotonic()
             running.silent_since_s = now_s if running.silent_since_s is None else running.silent_since_s
@@ -215,6 +238,27 @@ class Starter:
             if percent > (running.loaded_percent or 0):
                 running.loaded_percent = percent
                 self.news(running)
+
+
+def _too_late(running: Running) -> str:
+    assert running.spec.engine is not None
+    return f"it was not ready after {running.spec.engine.start_timeout_s:g} s"
+
+
+async def _why_not(backend: OwnBackend, process: EngineProcess, error: ProxyError) -> str:
+    """Why a model did not load: what its program says to that, or its last words where it is dead of it."""
+    try:
+        await backend.probe()
+    except ProxyError as told:
+        if told.code == ENGINE_DEAD:
+            return await process.last_words() or error.message
+    return error.message
+
+
+async def _ended(running: Running, process: EngineProcess, ended: asyncio.Task[End]) -> ProxyError:
+    """The failure of one whose process has ended."""
+    running.end = ended.result()
+    return _failure(running, ": ".join(filter(None, (running.end.words, await process.last_words()))))
 
 
 def log_name(backend_id: str, model: str) -> str:

@@ -38,7 +38,7 @@ class Survivors:
             spec = specs.get(kept.backend_id)
             file = ModelFile(Model(kept.model, kept.size_bytes), kept.path)
             at = Place(kept.backend_id, kept.model)
-            if spec is None or spec.engine is None or at in taken or mark_of(spec, file) != kept.mark:
+            if spec is None or spec.engine is None or at in taken or file.is_store or mark_of(spec, file) != kept.mark:
                 log.info("%s of %s, which an earlier start left, is ended", kept.model, kept.backend_id)
                 await process.stop()
                 continue

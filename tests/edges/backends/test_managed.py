@@ -11,6 +11,7 @@ from ollama_proxyd.core.engine_files import ModelFile, Shelf
 from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished, Flow
+from ollama_proxyd.core.faults import Fault, fault_of
 from ollama_proxyd.core.fleet import Model
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Hints
@@ -122,3 +123,17 @@ async def test_a_piece_of_an_answer_is_a_sign_of_life(house: House) -> None:
     await pass_by(2 * house.case.machine.stop_s)
     assert pieces
     assert house.case.machine.names == ["a"]
+
+
+async def test_after_a_reload_a_request_is_answered_that_comes_before_the_first_check(house: House) -> None:
+    reloaded = ManagedBackend(house.case.spec, house.case.pool, house.folder, cast("Any", None))
+    async with aclosing(reloaded.answer(ASKED, "a")) as events:
+        assert [event async for event in events]
+
+
+async def test_a_model_that_a_folder_lacks_is_gone_and_no_lack_of_the_engine(house: House) -> None:
+    house.folder.shelf = Shelf()
+    await house.backend.probe()
+    with pytest.raises(ProxyError) as raised:
+        await house.answer()
+    assert fault_of(raised.value) is Fault.MODEL_GONE

@@ -12,6 +12,7 @@ from ollama_proxyd.core.engine_files import Shelf
 from ollama_proxyd.core.engine_program import EngineProgram, ProgramKind
 from ollama_proxyd.edges.engines import model_files
 from ollama_proxyd.edges.engines.model_files import ModelFolders
+from ollama_proxyd.edges.engines.on_disk import MOST_UNUSABLE
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def gguf(path: Path, size: int = 200, files: int = 1) -> Path:
 
 
 async def look(folder: Path | str, kind: ProgramKind = ProgramKind.LLAMACPP) -> Shelf:
-    return await ModelFolders(str(folder)).look(EngineProgram(kind))
+    return await ModelFolders(str(folder), {}).look(EngineProgram(kind))
 
 
 async def names(folder: Path, kind: ProgramKind = ProgramKind.LLAMACPP) -> list[str]:
@@ -154,9 +155,9 @@ async def test_no_more_than_so_many_names_are_looked_at(folder: Path, monkeypatc
 
 
 async def test_a_folder_of_broken_files_is_told_in_a_few(folder: Path) -> None:
-    for number in range(model_files.MOST_UNUSABLE + 5):
+    for number in range(MOST_UNUSABLE + 5):
         (folder / f"{number}.gguf").touch()
-    assert len((await look(folder)).unusable) == model_files.MOST_UNUSABLE
+    assert len((await look(folder)).unusable) == MOST_UNUSABLE
 
 
 async def test_folders_of_weights_are_models_for_other_programs(folder: Path) -> None:

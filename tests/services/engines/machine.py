@@ -19,9 +19,10 @@ from ollama_proxyd.services.engines.footprints import OVERHEAD_BYTES, SHARE, Foo
 from ollama_proxyd.services.engines.pool import EnginePool
 from ollama_proxyd.services.engines.prompts import SavedPrompts
 from ollama_proxyd.services.engines.room import Room
+from ollama_proxyd.services.engines.running import OwnBackend, Running
 from ollama_proxyd.services.engines.starting import Starter
 from ollama_proxyd.services.engines.survivors import Survivors
-from ollama_proxyd.services.ports import EngineProcess, OwnBackend
+from ollama_proxyd.services.ports import EngineProcess
 from tests.fakes import FakeBackend, FakeClock, MemoryStore, spec_of
 
 GB = 10**9
@@ -81,6 +82,9 @@ class Answering(FakeBackend):
         super().__init__(spec, models=[process.name])
         self.process = process
 
+    def starts_anew(self, error: ProxyError) -> bool:
+        return "runner" in error.message
+
     async def probe(self) -> Probe:
         if self.process.hangs:
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "no answer")
@@ -92,7 +96,10 @@ class Answering(FakeBackend):
 
     async def settle(self, model: str) -> None:
         machine = self.process.machine
+        machine.asked_to_load.append(model)
         await machine.clock.sleep(machine.settle_s)
+        if machine.refuses_to_load is not None:
+            raise machine.refuses_to_load
 
 
 @dataclass
@@ -114,6 +121,8 @@ class Machine:
     taken: set[int] = field(default_factory=set)
     kills: int = 0
     """So many of the next processes are ended at once by a signal, before they have made their sockets."""
+    asked_to_load: list[str] = field(default_factory=list)
+    refuses_to_load: ProxyError | None = None
     makes_sockets: bool = True
     """Whether programs make sockets when they are to."""
     unmade: set[Address] = field(default_factory=set)
@@ -267,9 +276,9 @@ class Case:
         self.pool = EnginePool(starter, room, Footprints(self.store), Survivors(self.machine), self.machine.clock)
         self.spec = engine_spec()
 
-    def make(self, spec: BackendSpec, address: Address, api_key: str) -> OwnBackend:
-        process = next(each for each in self.machine.started if each.launch.address == address)
-        self.backends.append(Answering(spec, process))
+    def make(self, running: Running) -> OwnBackend:
+        process = next(each for each in self.machine.started if each.launch.address == running.address)
+        self.backends.append(Answering(running.spec, process))
         return self.backends[-1]
 
     async def used(self, name: str, size_bytes: float = GB, for_s: float = 0.0) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.dialects.openai.quirks import VLLM, VLLM_OPTIONS
 from ollama_proxyd.edges.backends.engine import Answer, Engine, Sign, lists_models
+from ollama_proxyd.edges.backends.unloading import Loading
 
 
 def _is_mlx(answer: Answer) -> bool:
@@ -19,5 +20,5 @@ ENGINE = Engine(
     speaks=(OpenAI(quirks=replace(VLLM, options={**VLLM_OPTIONS, "repeat_last_n": "repetition_context_size"})),),
     health="/health",
     dies=True,
-    loads_late=True,
+    loading=(Loading("/v1/completions", lambda model: {"model": model, "prompt": "a", "max_tokens": 1}),),
 )

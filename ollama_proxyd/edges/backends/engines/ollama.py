@@ -1,5 +1,7 @@
 """Ollama, and servers that imitate its API."""
 
+import re
+
 from ollama_proxyd.core.fleet import LoadedModel, Model
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.anthropic.dialect import FIELDS, Anthropic
@@ -10,7 +12,7 @@ from ollama_proxyd.dialects.openai.responses.engine import NativeResponses
 from ollama_proxyd.edges.backends.engine import Answer, Continues, Engine, Question, Sign, count_in, listed
 from ollama_proxyd.edges.backends.facts import named, read_version, unix_s
 from ollama_proxyd.edges.backends.findings import Findings
-from ollama_proxyd.edges.backends.unloading import Unloading
+from ollama_proxyd.edges.backends.unloading import Loading, Unloading
 from ollama_proxyd.edges.backends.untrusted_json import label, none_or_more, text, whole, words
 from ollama_proxyd.edges.plumbing.port_owner import CommandLine
 
@@ -124,4 +126,14 @@ ENGINE = Engine(
     takes_options=True,
     # It looks for this before it looks whether the model can generate, so embedding models unload too.
     unloading=Unloading("/api/generate", lambda model: {"model": model, "keep_alive": 0, "stream": False}),
+    # An empty prompt loads a model that generates, and no input one that embeds (docs/api.md, server/routes.go).
+    loading=(
+        Loading("/api/generate", lambda model: {"model": model, "keep_alive": -1, "stream": False}),
+        Loading("/api/embed", lambda model: {"model": model, "input": [], "keep_alive": -1}),
+    ),
+    # Of the next request it starts another runner (llm/llama_server.go, server/sched.go).
+    restarts=re.compile(
+        r"(runner|llama-server)( process)? (has (unexpectedly )?(terminated|stopped)|no longer running)"
+        r"|encountered while running the model|error reading llama-server"
+    ),
 )

@@ -94,6 +94,7 @@ export default {
   gpu_speed_lost: "die Engine ist wohl auf die CPU zurückgefallen: seit dem Aufwachen schreibt {model} {tokens_per_second:.3g} Token/s statt {before_tokens_per_second:.3g}; starten Sie sie neu",
   engine_not_loaded: "{model} wurde nicht geladen: {detail}",
   models_folder_unreadable: "kein Modell in {path} ist bekannt, denn der Ordner ist nicht lesbar: {detail}",
+  models_elsewhere: "{path} hat kein Modell; die des Ollama-Systemdienstes sind in {service}",
   model_unusable: "{path} ist kein brauchbares Modell: {detail}",
   engine_ended: "der Prozess von {model} endete ungefragt: {detail}",
   engine_hung: "{model} antwortete nicht mehr und wurde beendet: {detail}",

@@ -94,6 +94,7 @@ export default {
   gpu_speed_lost: "le moteur est sans doute retombé sur le CPU : depuis le réveil, {model} écrit {tokens_per_second:.3g} jetons/s au lieu de {before_tokens_per_second:.3g} ; redémarrez-le",
   engine_not_loaded: "{model} n’a pas été chargé : {detail}",
   models_folder_unreadable: "aucun modèle de {path} n’est connu, car le dossier ne peut être lu : {detail}",
+  models_elsewhere: "{path} n’a aucun modèle ; ceux du service système d’Ollama sont dans {service}",
   model_unusable: "{path} n’est pas un modèle utilisable : {detail}",
   engine_ended: "le processus de {model} s’est arrêté de lui-même : {detail}",
   engine_hung: "{model} ne répondait plus, et a été arrêté : {detail}",
