@@ -1,9 +1,11 @@
 """An answer that breaks in the middle: what its client has, and whether another backend can go on from there."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
+from zlib import compress, decompress
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, Read, Timings, Usage
@@ -39,19 +41,24 @@ class Obstacle(Enum):
     """No other backend that could go on can serve now."""
 
 
-MOST_UNREAD_BYTES = 8 * 1024
-"""How many frames are kept as they came: some 40 tokens. Reading one takes 3 µs, keeping it ten times its text."""
+MOST_PLAIN_BYTES = 8 * 1024
+"""So many frames are kept as they came, some 40 tokens; more are packed, to a tenth or less: they repeat themselves."""
+MOST_PACKED_BYTES = 128 * 1024
+"""Of so many the reading is put off, some 650 tokens: few answers break, and reading costs as much as passing on."""
 MOST_CHARACTERS = 4 * 1024 * 1024
 """An answer beyond that is not kept, and does not go on elsewhere."""
 
 
 class Transcript:
-    """The words of one answer that its client has; passed-on frames are read when many have come, or on demand."""
+    """The words of one answer that its client has; passed-on frames are read on demand, the first of many before."""
 
     def __init__(self) -> None:
         self._read: Read | None = None
         self._frames: list[bytes] = []
-        self._unread = 0
+        self._plain_bytes = 0
+        self._packs: deque[tuple[int, bytes]] = deque()
+        """Frames before those, packed, with their size."""
+        self._packed_bytes = self._read_bytes = 0
         self._text: list[str] = []
         self._thinking: list[str] = []
         self._characters = 0
@@ -79,9 +86,9 @@ class Transcript:
         """A frame of an engine's own goes to the client."""
         self._passed = True
         self._frames.append(frame)
-        self._unread += len(frame)
-        if self._unread > MOST_UNREAD_BYTES:
-            self._catch_up()
+        self._plain_bytes += len(frame)
+        if self._plain_bytes > MOST_PLAIN_BYTES:
+            self._pack()
 
     def spoken(self) -> Spoken | None:
         """What the client has; None where that is not known exactly."""
@@ -91,17 +98,43 @@ class Transcript:
         return Spoken("".join(self._text), "".join(self._thinking), self._tokens, self._has_calls, self._passed)
 
     def tokens(self) -> int:
-        """How many tokens the client has, as far as its frames can be read."""
-        self._catch_up()
-        return self._tokens
+        """How many tokens the client has, as far as its frames can be read; of many, as the first ones show."""
+        if not self._packs:
+            self._catch_up()
+        elif not self._read_bytes:
+            self._read_pack()
+        unread = (self._packed_bytes + self._plain_bytes) / self._read_bytes if self._read_bytes else 0.0
+        return round(self._tokens * (1 + unread))
+
+    def _taken(self) -> bytes:
+        """The frames that came last, which are kept no more."""
+        frames, self._frames, self._plain_bytes = b"".join(self._frames), [], 0
+        return frames
+
+    def _pack(self) -> None:
+        frames = self._taken()
+        self._packs.append((len(frames), compress(frames, 1)))
+        self._packed_bytes += len(frames)
+        while self._packed_bytes > MOST_PACKED_BYTES or (self._packs and self._is_lost):
+            self._read_pack()
+
+    def _read_pack(self) -> None:
+        size_bytes, pack = self._packs.popleft()
+        self._packed_bytes -= size_bytes
+        if not self._is_lost:
+            self._read_block(decompress(pack))
 
     def _catch_up(self) -> None:
-        frames, self._frames, self._unread = self._frames, [], 0
-        if not frames or self._is_lost:
-            return
+        while self._packs:
+            self._read_pack()
+        if (frames := self._taken()) and not self._is_lost:
+            self._read_block(frames)
+
+    def _read_block(self, frames: bytes) -> None:
+        self._read_bytes += len(frames)
         read = len(self._text)
         try:
-            for event in () if self._read is None else self._read(b"".join(frames)):
+            for event in () if self._read is None else self._read(frames):
                 if isinstance(event, Delta):
                     self._note(event)
         except ProxyError:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.core.continuation import (
-    MOST_UNREAD_BYTES,
+    MOST_PACKED_BYTES,
+    MOST_PLAIN_BYTES,
     Failover,
     Held,
     Obstacle,
@@ -84,20 +85,58 @@ def test_frames_are_read_by_the_engines_own_reader_and_words_follow_them() -> No
     assert transcript.spoken() == Spoken("Hello", tokens=4, passed=True)
 
 
-def test_no_more_frames_are_kept_than_the_limit() -> None:
-    sizes: list[int] = []
+def test_frames_of_an_answer_that_does_not_break_are_never_read() -> None:
+    blocks: list[bytes] = []
 
-    def weigh(block: bytes) -> Sequence[Event]:
-        sizes.append(len(block))
-        return [Delta(text="x")]
+    def note(block: bytes) -> Sequence[Event]:
+        blocks.append(block)
+        return [Delta(text=block[:1].decode())]
 
     transcript = Transcript()
+    transcript.read_by(note)
+    letters = "abcdefghijkl"
+    for each in letters:
+        transcript.add(Delta(frame=each.encode() * (MOST_PLAIN_BYTES + 1)))
+    transcript.add(Delta(frame=b"m"))
+    assert not blocks
+    assert transcript.spoken() == Spoken(letters + "m", tokens=13, passed=True)
+    assert list(map(len, blocks)) == [MOST_PLAIN_BYTES + 1] * 12 + [1]
+    assert transcript.tokens() == 13, "none is read twice"
+
+
+def test_of_a_very_long_answer_the_first_frames_are_read_so_that_few_wait_for_that() -> None:
+    read_bytes = 0
+
+    def weigh(block: bytes) -> Sequence[Event]:
+        nonlocal read_bytes
+        read_bytes += len(block)
+        return ()
+
+    transcript, frame, added_bytes = Transcript(), b"x" * 1000, 0
     transcript.read_by(weigh)
-    for _ in range(10):
-        transcript.add(Delta(frame=b"x" * (MOST_UNREAD_BYTES // 3)))
+    while added_bytes < 3 * MOST_PACKED_BYTES:
+        transcript.add(Delta(frame=frame))
+        added_bytes += len(frame)
+        assert added_bytes - read_bytes <= MOST_PACKED_BYTES + MOST_PLAIN_BYTES + len(frame)
     transcript.spoken()
-    assert max(sizes) <= MOST_UNREAD_BYTES * 4 // 3
-    assert sum(sizes) == 10 * (MOST_UNREAD_BYTES // 3)
+    assert read_bytes == added_bytes
+
+
+def test_the_tokens_of_many_frames_are_reckoned_from_the_first_since_many_clients_may_leave_at_once() -> None:
+    blocks: list[bytes] = []
+
+    def note(block: bytes) -> Sequence[Event]:
+        blocks.append(block)
+        return [Delta(text="x")] * block.count(b"|")
+
+    transcript = Transcript()
+    transcript.read_by(note)
+    for _ in range(500):
+        transcript.add(Delta(frame=b"x" * 99 + b"|"))
+    assert transcript.tokens() == pytest.approx(500, abs=1)
+    assert transcript.tokens() == pytest.approx(500, abs=1)
+    assert len(blocks) == 1
+    assert transcript.spoken() == Spoken("x" * 500, tokens=500, passed=True)
 
 
 def test_what_cannot_be_read_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
