@@ -5,10 +5,15 @@ from typing import Final, NamedTuple
 
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, Model
 from ollama_proxyd.core.gguf import GgufFacts
+from ollama_proxyd.core.model_memory import Serving, estimate
 from ollama_proxyd.core.reasons import Reason
 
 STORE: Final = "(store)"
 """What stands for a model where a process has none, and only looks after the store of all."""
+UNKNOWN_CACHE_BYTES: Final = 4 << 30
+"""What is reserved for the context of a model that does not say what that takes."""
+BLOCKS_SHARE: Final = 1.05
+BLOCKS_BYTES: Final = 64 << 20
 
 
 class ModelFile(NamedTuple):
@@ -17,7 +22,7 @@ class ModelFile(NamedTuple):
     model: Model
     path: str
     facts: GgufFacts | None = None
-    """What its file says; None for other forms."""
+    """What its file says, or its config.json; None where that says not enough."""
     folder: str = ""
     """The one in which it was looked for."""
     beside_bytes: int = 0
@@ -37,6 +42,11 @@ class ModelFile(NamedTuple):
     def size_bytes(self) -> int:
         """What it takes on the disk, all of its parts."""
         return self.model.size_bytes or 0
+
+    def reserved_bytes(self, context_tokens: int, slots: int) -> int:
+        """What an engine is to reserve for that context: somewhat more, since it divides it into blocks."""
+        memory = None if self.facts is None else estimate(self.facts, Serving(context_tokens, slots, is_unified=True))
+        return UNKNOWN_CACHE_BYTES if memory is None else int(memory.cache_bytes * BLOCKS_SHARE) + BLOCKS_BYTES
 
 
 def of_the_store(spec: BackendSpec) -> BackendSpec:

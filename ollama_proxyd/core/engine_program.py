@@ -16,6 +16,8 @@ Word: TypeAlias = Annotated[str, Like("[^\\0]*", "a word of a command")]
 Folder: TypeAlias = Annotated[str, Like("^(/|~/)[^\\0]*$", "the path of a folder that begins with / or ~/")]
 SLOTS: Final = 4
 """Requests that one process takes at once unless it is configured."""
+PROCESS_BYTES: Final = 100e6
+"""A process without its model: its code, and what it computes with beside the estimate."""
 
 
 class ProgramKind(Enum):
@@ -52,6 +54,7 @@ class ProgramFacts(NamedTuple):
     splits_context: whether all slots have one context, and not each its own.
     on_cpu: variables that keep it from looking at cards, which it would use by itself.
     keeps_store: whether its processes have a store of all models: each is asked to load its own, and pulls others.
+    process_bytes: main memory of its processes without a model, about.
     """
 
     command: tuple[str, ...]
@@ -67,11 +70,15 @@ class ProgramFacts(NamedTuple):
     splits_context: bool = True
     on_cpu: tuple[str, ...] = ()
     keeps_store: bool = False
+    process_bytes: float = PROCESS_BYTES
 
 
 _VLLM: Final = (
     *("vllm", "serve", "{model}", "--served-model-name", "{name}"),
     *("--max-model-len", "{context}", "--max-num-seqs", "{slots}"),
+    # Else it takes nine tenths of the card, or of main memory, and does not start where others have the rest.
+    *("--kv-cache-memory-bytes", "{cache}"),
+    "--enable-prompt-tokens-details",  # else it does not tell what of a prompt it held
 )
 _SHARES_CORES: Final = ("OMP_WAIT_POLICY=passive", "LLAMA_ARG_CACHE_RAM=0")
 """Of a llama-server. Threads that spin while they wait take the cores from the other engines (GNU libgomp).
@@ -94,7 +101,9 @@ PROGRAMS: Final[Mapping[ProgramKind, ProgramFacts]] = {
     ProgramKind.VLLM: ProgramFacts(
         (*_VLLM, "--host", "127.0.0.1", "--port", "{port}"),
         key="VLLM_API_KEY",
+        environment=("VLLM_NO_USAGE_STATS=1", "HF_HUB_OFFLINE=1"),  # it tells its makers of each start
         behind_socket=(*_VLLM, "--uds", "{host}"),  # host and port are ignored then (vllm serve --help)
+        process_bytes=1.7e9,  # four processes with PyTorch, counted of vLLM 0.32.0 for processors
     ),
     ProgramKind.MLX: ProgramFacts(
         (
@@ -147,7 +156,7 @@ class EngineProgram:
         tuple[Word, ...],
         Option(
             _ENGINE,
-            "The command in words; {model}, {name}, {host}, {port}, {context} and {slots} are filled in. "
+            "The command in words; {model}, {name}, {host}, {port}, {context}, {slots} and {cache} are filled in. "
             "Empty: the usual one.",
         ),
     ] = ()
@@ -208,6 +217,11 @@ class EngineProgram:
         if self.facts.behind_socket and not self.command:
             return True
         return self.facts.has_sockets and any("{host}" in word for word in self.command or self.facts.command)
+
+    @property
+    def reserves(self) -> bool:
+        """Whether it is told how much memory its context is to take."""
+        return any("{cache}" in word for word in self.command or self.facts.command)
 
     @property
     def missing(self) -> tuple[str, ...]:

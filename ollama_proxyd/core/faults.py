@@ -203,7 +203,10 @@ _WORDS: tuple[tuple[Fault | None, range | frozenset[int], str], ...] = (
     (
         Fault.NO_FEATURE,
         _REFUSED,
-        _any(r"(does not|doesn't) support \w+|(is|are) not supported by (this|the) (model|server)"),
+        _any(
+            r"(does not|doesn't) support \w+|(is|are) not supported by (this|the) (model|server)",
+            r"cannot be greater than max_model_len",  # another one may have more room for the answer
+        ),
     ),
     (
         None,

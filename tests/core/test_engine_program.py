@@ -56,6 +56,11 @@ def test_a_program_with_an_option_for_a_socket_is_given_no_port_beside_it() -> N
     assert "--port" not in program.words(values, at_socket=True)
 
 
+def test_vllm_reserves_what_its_context_takes_and_not_most_of_the_memory() -> None:
+    words = EngineProgram(kind=ProgramKind.VLLM).words({**VALUES, "cache": 100_000_000})
+    assert words[words.index("--kv-cache-memory-bytes") + 1] == "100000000"
+
+
 def test_mlx_is_given_a_folder_that_is_there_as_its_cache_and_room_for_long_answers() -> None:
     program = EngineProgram(kind=ProgramKind.MLX)
     assert program.variables(VALUES) == ("HF_HUB_CACHE=/m/a b.gguf", "HF_HUB_OFFLINE=1")

@@ -4,13 +4,17 @@ import asyncio
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from ollama_proxyd.core.counts import human_count
 from ollama_proxyd.core.engine_files import ModelFile, Shelf
 from ollama_proxyd.core.engine_program import EngineProgram, Form
 from ollama_proxyd.core.fleet import Model
+from ollama_proxyd.core.folder_facts import facts_of_config
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.text import printable
 from ollama_proxyd.edges.engines.ollama_store import shelf_of
@@ -20,6 +24,7 @@ from ollama_proxyd.edges.plumbing.gguf import GgufError
 DEEPEST: Final = 3
 MOST_ENTRIES: Final = 10_000
 """So many names in a folder with its subfolders are looked at."""
+MOST_CONFIG_BYTES: Final = 1 << 20
 _PART: Final = re.compile(r"^(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
 _PROJECTOR: Final = re.compile(r"(^|[-_.])mmproj([-_.]|$)", re.IGNORECASE)
 """A part of a model that sees, which is no model by itself."""
@@ -132,4 +137,24 @@ def _folder(path: Path) -> ModelFile | Reason:
         real = path.resolve()  # mlx_lm.server takes one model by two paths for two, and loads it twice
     except OSError as error:
         return unusable(path, f"it cannot be read: {error.strerror}")
-    return ModelFile(Model(path.name, size, modified_at=time_of(changed_s), format="safetensors"), str(real))
+    facts = facts_of_config(_config(real), size)
+    model = Model(path.name, size, modified_at=time_of(changed_s), format="safetensors")
+    if facts is not None:
+        model = replace(
+            model,
+            family=facts.architecture,
+            quantization=facts.quantization,
+            context_length=facts.context_length,
+            embedding_length=facts.embedding_length,
+        )
+    return ModelFile(model, str(real), facts)
+
+
+def _config(folder: Path) -> Mapping[str, object]:
+    """What its config.json says; nothing where it cannot be read, which its engine tells."""
+    try:
+        with (folder / "config.json").open("rb") as opened:
+            said = msgspec.json.decode(opened.read(MOST_CONFIG_BYTES))
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}

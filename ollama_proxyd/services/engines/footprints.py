@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from ollama_proxyd.core.engine_files import ModelFile
-from ollama_proxyd.core.engine_program import slots_of
+from ollama_proxyd.core.engine_files import UNKNOWN_CACHE_BYTES, ModelFile
+from ollama_proxyd.core.engine_program import PROCESS_BYTES, slots_of
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.memory_budget import RAM
 from ollama_proxyd.core.model_memory import ModelMemory, Serving, estimate
@@ -13,8 +13,6 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.services.engines.running import Running
 from ollama_proxyd.services.ports import StateStore
 
-OVERHEAD_BYTES: Final = 100e6
-"""A process without its model: its code, and what it computes with beside the estimate."""
 SHARE: Final = 1.3
 """What a model has beside its file where that does not tell, by experience."""
 MARGIN: Final = 1.05
@@ -37,7 +35,11 @@ class Footprints:
         if seen is not None:
             filled = file.size_bytes if memory is None else memory.weights_bytes + memory.cache_bytes
             return max(seen * MARGIN, filled)
-        return OVERHEAD_BYTES + (file.size_bytes * SHARE if memory is None else memory.total_bytes)
+        process = PROCESS_BYTES if spec.engine is None else spec.engine.facts.process_bytes
+        if memory is not None:
+            return process + memory.total_bytes
+        reserved = UNKNOWN_CACHE_BYTES if spec.engine is not None and spec.engine.reserves else 0
+        return process + file.size_bytes * SHARE + reserved
 
     async def measure(self, running: Running) -> None:
         """Take note of what a process has of main memory; less than before changes nothing."""

@@ -34,7 +34,8 @@ class Room:
         if spec.hardware in _IN_MAIN_MEMORY:
             own = {} if device is None or device == "cpu" else {device: model_bytes}
             return {RAM: model_bytes, **own}
-        return {RAM: PROCESS_BYTES, device or spec.hardware.value: model_bytes}
+        process = PROCESS_BYTES if spec.engine is None else max(PROCESS_BYTES, spec.engine.facts.process_bytes)
+        return {RAM: process, device or spec.hardware.value: model_bytes}
 
     def device_of(self, spec: BackendSpec) -> str | None:
         """The device that it runs on: as configured, else the only one of its class."""

@@ -172,14 +172,16 @@ class Running:
 
     def values(self, context_tokens: int) -> Mapping[str, str | int]:
         """What its command is filled in with."""
+        slots = slots_of(self.spec.engine, self.spec.slots)
         return {
             "model": self.file.path,
             "name": self.file.name,
             "host": self.address.socket or LOOPBACK,
             "port": self.address.port,
             "context": context_tokens,
-            "slots": slots_of(self.spec.engine, self.spec.slots),
+            "slots": slots,
             "folder": self.file.folder,
+            "cache": self.file.reserved_bytes(context_tokens, slots),
         }
 
     def told(self) -> Instance:

@@ -34,6 +34,13 @@ def gguf(path: Path, size: int = 200, files: int = 1) -> Path:
     return path
 
 
+def weights(folder: Path, config: bytes) -> None:
+    """A model in Hugging Face's form."""
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_bytes(config)
+    (folder / "model.safetensors").write_bytes(b"x")
+
+
 async def look(folder: Path | str, kind: ProgramKind = ProgramKind.LLAMACPP) -> Shelf:
     return await ModelFolders(str(folder), {}).look(EngineProgram(kind))
 
@@ -168,6 +175,22 @@ async def test_folders_of_weights_are_models_for_other_programs(folder: Path) ->
     gguf(folder / "not-this.gguf")
     (file,) = (await look(folder, ProgramKind.VLLM)).files
     assert (file.name, file.size_bytes, file.path) == ("Qwen3-0.6B", 50, str(model))
+
+
+@pytest.mark.parametrize(
+    "config", [b"{", b"[]", b"\xff", b"[" * 100_000, b'{"model_type": 1}', b'{"a": "' + b"x" * (2 << 20)]
+)
+async def test_a_config_that_cannot_be_read_leaves_the_model_to_its_engine(folder: Path, config: bytes) -> None:
+    weights(folder, config)
+    (file,) = (await look(folder, ProgramKind.VLLM)).files
+    assert (file.facts, file.model.family) == (None, None)
+
+
+async def test_a_config_tells_the_kind_and_the_context_of_its_model(folder: Path) -> None:
+    weights(folder, b'{"model_type": "llama", "max_position_embeddings": 4096, "dtype": "float16"}')
+    (file,) = (await look(folder, ProgramKind.VLLM)).files
+    model = file.model
+    assert (model.family, model.context_length, model.quantization) == ("llama", 4096, "float16")
 
 
 async def test_a_folder_behind_a_link_is_told_by_its_own_path(folder: Path, tmp_path: Path) -> None:

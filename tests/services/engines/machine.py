@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ollama_proxyd.core.engine_files import ModelFile
 from ollama_proxyd.core.engine_instances import Address, End, KeptEngine, Launch
-from ollama_proxyd.core.engine_program import EngineProgram, EngineSettings
+from ollama_proxyd.core.engine_program import PROCESS_BYTES, EngineProgram, EngineSettings
 from ollama_proxyd.core.errors import ENGINE_DEAD, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, Model, Probe
 from ollama_proxyd.core.readings import SystemState
@@ -15,7 +15,7 @@ from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api, Request
 from ollama_proxyd.core.saved_prompts import NONE_SAVED, SavedPrompt, Slot
 from ollama_proxyd.services.cell import Cell
-from ollama_proxyd.services.engines.footprints import OVERHEAD_BYTES, SHARE, Footprints
+from ollama_proxyd.services.engines.footprints import SHARE, Footprints
 from ollama_proxyd.services.engines.pool import EnginePool
 from ollama_proxyd.services.engines.prompts import SavedPrompts
 from ollama_proxyd.services.engines.room import Room
@@ -26,7 +26,7 @@ from ollama_proxyd.services.ports import EngineProcess
 from tests.fakes import FakeBackend, FakeClock, MemoryStore, spec_of
 
 GB = 10**9
-ONE_GB_MODEL = GB * SHARE + OVERHEAD_BYTES
+ONE_GB_MODEL = GB * SHARE + PROCESS_BYTES
 """What a model of one gigabyte is expected to need."""
 PROGRAM = EngineProgram(command=("run", "{model}", "{name}", "{port}"), environment=("A=1",))
 
