@@ -41,6 +41,7 @@ class Telemetry:
             return
         self._exporter = edge.OtlpExporter(settings.otlp_endpoint, self._services.clock)
         self._stop = self._services.energy.booked.listen(self._exporter.note)
+        self._services.gateway.traces.are_told = True
 
     def _end(self) -> None:
         self._stop()
@@ -49,6 +50,7 @@ class Telemetry:
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
         self._exporter, self._stop = None, lambda: None
+        self._services.gateway.traces.are_told = False
 
     async def close(self) -> None:
         """Have what waits sent."""

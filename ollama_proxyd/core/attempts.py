@@ -12,6 +12,7 @@ from ollama_proxyd.core.faults import Fault, Work, fault_of
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.programs import UNKNOWN, Program
 from ollama_proxyd.core.requests import Operation, Request
+from ollama_proxyd.core.trace_context import NO_TRACE, Trace
 from ollama_proxyd.core.values import value
 
 
@@ -172,8 +173,8 @@ class AttemptEnded:
     """Whether it went on with an answer that another had begun."""
     needs_vision: bool = False
     needs_tools: bool = False
-    traceparent: str = ""
-    """Its client's place in a trace; "" where it gave none."""
+    trace: Trace = NO_TRACE
+    """Its place in its client's trace."""
     skipped_frames: int = 0
     """How many frames of the answer could not be read."""
     keeps_s: float | None = None

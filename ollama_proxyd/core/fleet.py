@@ -43,9 +43,7 @@ class Hardware(Enum):
 class Profile:
     """A backend's priors, used until it was measured; None where none is configured."""
 
-    power_w: Annotated[Positive | None, Option(_TRAITS + "power_watts", "Watts that the device draws under load.")] = (
-        None
-    )
+    power_w: Annotated[Positive | None, Option(_TRAITS + "power_watts", "Watts that the device draws at work.")] = None
     ttft_s: Annotated[
         Positive | None,
         Option(
@@ -143,8 +141,7 @@ class BackendSpec:
         ),
     ] = None
     proxy: Annotated[
-        Proxy,
-        Option("backends[].", "The way to another machine; env: what HTTPS_PROXY and NO_PROXY say."),
+        Proxy, Option("backends[].", "The way to another machine; env: what HTTPS_PROXY and NO_PROXY say.")
     ] = "env"
     ca_file: Annotated[
         str | None, Option("backends[].", "A PEM file with further certificate authorities; null: the system's alone.")
@@ -156,6 +153,9 @@ class BackendSpec:
     https_images: Annotated[
         bool, Option("backends[].", "Whether images are passed on by their https addresses, which the service fetches.")
     ] = False
+    trace_context: Annotated[
+        bool | None, Option("backends[].", "Whether it is told of its clients' traces; null: in private networks only.")
+    ] = None
     labels: BackendLabels = ()
     machine: str | None = None
     """The paired machine that shares it."""

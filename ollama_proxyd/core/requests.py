@@ -10,11 +10,11 @@ from ollama_proxyd.core.frontends import Frontend
 from ollama_proxyd.core.log_wish import LogWish
 from ollama_proxyd.core.programs import NOBODY, Asker
 from ollama_proxyd.core.spoken import Resume, Spoken
+from ollama_proxyd.core.trace_context import NO_TRACE, Trace
 from ollama_proxyd.core.upload import Upload
 from ollama_proxyd.core.values import value
 
-Json: TypeAlias = Any
-"""A decoded JSON value: dict, list, str, int, float, bool or None."""
+Json: TypeAlias = Any  # a decoded JSON value: dict, list, str, int, float, bool or None
 
 
 class Operation(Enum):
@@ -69,7 +69,7 @@ class MediaType(Enum):
 
 @value
 class Hints:
-    """What a client says about routing, None where nothing. `deadline_ms` is Unix time, `traceparent` W3C's."""
+    """What a client says about routing, None where nothing. `deadline_ms` is Unix time."""
 
     target: str | None = None
     latency_critical: bool = False
@@ -84,7 +84,7 @@ class Hints:
     defer: str | None = None
     defer_max_wait_seconds: float | None = None
     request_id: str = ""
-    traceparent: str = ""
+    trace: Trace = NO_TRACE
     asker: Asker = NOBODY
     cache: CacheControl = NO_WISH
     log: LogWish | None = None

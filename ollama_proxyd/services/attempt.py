@@ -206,7 +206,7 @@ class Attempt:
             resumed=request.spoken is not None,
             needs_vision=request.needs_vision,
             needs_tools=request.needs_tools,
-            traceparent=request.hints.traceparent,
+            trace=request.hints.trace,
             keeps_s=request.keeps_s,
             asked_s=self._asked_s,
             program=request.hints.asker.program,

@@ -44,6 +44,7 @@ from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.queries import Queries
 from ollama_proxyd.services.request_trace import RequestTrace
 from ollama_proxyd.services.settings import GatewaySettings
+from ollama_proxyd.services.traces import Traces
 from ollama_proxyd.services.unloading import Settled, Unloader
 
 OVERLOAD_RETRY_S = 1.0
@@ -75,7 +76,7 @@ class Gateway:
     def __init__(self, deps: GatewayDeps, settings: GatewaySettings) -> None:
         self._deps = deps
         self._settings = settings
-        self.booking = Booking(deps.clock, deps.activity, deps.ledger, deps.governor)
+        self.traces, self.booking = Traces(), Booking(deps.clock, deps.activity, deps.ledger, deps.governor)
         self.queries = Queries(deps.fleet, deps.clock, Synonyms(settings.aliases))
         self.migrator = Migrator(MigratorDeps(deps.fleet, deps.governor, deps.system, deps.clock), self.queries)
         self.migrator.failover = settings.failover
@@ -194,14 +195,13 @@ class Gateway:
             if trace.is_displaced:
                 query = replace(query, waited_s=trace.elapsed_s - trace.deferred_s)
             decision = await self._choose(query, trace, delivery)
-            choose_again, is_back = (
-                partial(self._choose_again, trace, delivery),
-                trace.is_displaced or delivery.begun is not None,
-            )
+            choose_again = partial(self._choose_again, trace, delivery)
+            is_back = trace.is_displaced or delivery.begun is not None
             decision, lease = await self._deps.admission.lease(query, decision, choose_again, is_back=is_back)
             best = decision.ranked[0]
             view = self._deps.fleet.view(best.backend_id)
-            stalled_s, asked = stalled_after_s(view, best, delivery.request), bears(view, best, delivery.request)
+            stalled_s = stalled_after_s(view, best, delivery.request)
+            asked = self.traces.entered(bears(view, best, delivery.request))
             attempt = Attempt(lease, asked, decision, self._deps.clock, self._deps.energy)
             trace.attempts.append(attempt)
             self.queries.note_sent(best, delivery.request)

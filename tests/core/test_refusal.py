@@ -6,7 +6,7 @@ import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.failings import why_down
-from ollama_proxyd.core.fleet import BackendView, Health, Model, ModelRules
+from ollama_proxyd.core.fleet import BackendView, FleetView, Health, Model, ModelRules
 from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeSetting
 from ollama_proxyd.core.policy.obstacles import OBSTACLES, Obstacle
@@ -165,11 +165,18 @@ def test_a_backend_that_was_switched_off_does_not_come_back_by_waiting() -> None
         assert error.message.startswith("igpu is disabled")
 
 
+GONE = replace(view("igpu", Model("big"), health=Health.DISABLED), health_reason=Reason("backend_removed"))
+
+
+@pytest.mark.parametrize("others", [(), (view("npu"),), (view("npu", Model("big"), health=Health.DOWN),)])
+def test_what_is_no_longer_configured_is_as_good_as_gone_while_its_answers_go_on(others: FleetView) -> None:
+    error, without = refused(Query("big"), *others, GONE), refused(Query("big"), *others)
+    assert (error.kind, error.message, error.code) == (without.kind, without.message, without.code)
+
+
 def test_nobody_is_advised_to_switch_on_what_is_no_longer_configured() -> None:
-    gone = replace(view("igpu", Model("big"), health=Health.DISABLED), health_reason=Reason("backend_removed"))
-    assert refused(Query("big"), view("npu"), gone).message == (
-        "igpu is disabled: removed from the configuration; its requests under way go on"
-    )
+    error = refused(Query("big", hints=Hints(target="igpu")), view("npu"), GONE)
+    assert error.message == "igpu is disabled: removed from the configuration; its requests under way go on"
 
 
 def test_a_backend_that_was_never_up_is_said_to_be_down() -> None:

@@ -11,7 +11,7 @@ from ollama_proxyd.core.policy.cost import Demand
 from ollama_proxyd.core.policy.decision import Ranked, Rejected
 from ollama_proxyd.core.policy.eligibility import Situation
 from ollama_proxyd.core.policy.mode_limits import Tier, is_any_too_busy, is_lifted, is_too_busy, tier
-from ollama_proxyd.core.policy.obstacles import Obstacle, nearest
+from ollama_proxyd.core.policy.obstacles import Obstacle, is_removed, nearest
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import WRITING, Operation
@@ -128,11 +128,9 @@ def _although(reason: Reason, exceeded: tuple[Reason, ...], situation: Situation
 def why_none(query: Query, rejected: Sequence[Rejected]) -> Reason:
     """Why no backend can serve a request, and what to do about it."""
     target = query.hints.target
-    if not rejected:
-        return Reason("no_backend")
     found = nearest(rejected, target)
     if found is None:
-        return Reason("unknown_target", target=target)
+        return Reason("no_backend") if target is None or not rejected else Reason("unknown_target", target=target)
     obstacle, why = found
     is_absent = why[0].code == "model_not_held"
     if is_absent and target is None and query.model is not None:
@@ -143,9 +141,7 @@ def why_none(query: Query, rejected: Sequence[Rejected]) -> Reason:
 
 def _advice(obstacle: Obstacle, no: Reason) -> str | None:
     """What helps; a backend that is no longer configured is not switched on."""
-    cause = no.values.get("reason")
-    is_removed = isinstance(cause, Reason) and cause.code == "backend_removed"
-    return None if obstacle.advice is None or is_removed else obstacle.advice.format_map(no.values)
+    return None if obstacle.advice is None or is_removed(no) else obstacle.advice.format_map(no.values)
 
 
 def _wish(query: Query, setting: ModeSetting, asked: Demand) -> str:

@@ -60,14 +60,25 @@ _NOT_UP = frozenset({"down", "health_unknown", "disabled"})
 def nearest(rejected: Sequence[Rejected], target: str | None) -> tuple[Obstacle, tuple[Reason, ...]] | None:
     """The obstacle that decides, and the rejections that belong to it; None where no backend is concerned.
 
-    A backend that is not up and did not hold the model counts only where all are like that.
+    A backend that is not up and did not hold the model counts only where all are like that. One that is no longer
+    configured counts only for who names it.
     """
-    concerned = [each.rejections for each in rejected if target is None or each.backend_id == target]
+    concerned = [
+        each.rejections
+        for each in rejected
+        if each.backend_id == target or (target is None and not any(map(is_removed, each.rejections)))
+    ]
     decisive = [nos[0] for nos in concerned if not _is_useless(nos)] or [nos[0] for nos in concerned]
     for obstacle in OBSTACLES:
         if found := [each for each in decisive if each.code in obstacle.codes]:
             return obstacle, tuple({str(each): each for each in found}.values())
     return None
+
+
+def is_removed(no: Reason) -> bool:
+    """Whether a backend is no longer configured, and shown while its last answers go on."""
+    cause = no.values.get("reason")
+    return isinstance(cause, Reason) and cause.code == "backend_removed"
 
 
 def _is_useless(rejections: Sequence[Reason]) -> bool:

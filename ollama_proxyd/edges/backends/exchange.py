@@ -98,7 +98,7 @@ class Exchange:
         self.in_flight += 1
         try:
             posted = _posted(dialect, request, rendered)
-            reply = await self._server.post(rendered.path, posted, request.hints.request_id)
+            reply = await self._server.post(rendered.path, posted, request.hints)
             try:
                 chunk = await _start(reply)
                 _check_type(reply, dialect, chunk)

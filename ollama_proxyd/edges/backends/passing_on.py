@@ -73,7 +73,7 @@ def _path(base: str, endpoint: str) -> str:
 
 async def _answer(server: Server, path: str, request: Request, model: str) -> AsyncGenerator[Event, None]:
     posted = await off_loop(len(request.body), partial(_posted, request, model))
-    reply = await server.post(path, posted, request.hints.request_id)
+    reply = await server.post(path, posted, request.hints)
     try:
         kind = _content_type(reply)
         if not request.stream or reply.content_type == JSON_TYPE:

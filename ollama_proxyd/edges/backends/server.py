@@ -13,16 +13,17 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.faults import REFUSALS, Fault, fault_in
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.management import Management
-from ollama_proxyd.core.requests import Json
+from ollama_proxyd.core.requests import Hints, Json
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, readable
 from ollama_proxyd.dialects.framing.lenient import loosely
 from ollama_proxyd.dialects.framing.reported import MOST_ERROR_BYTES, bounded, sentence
 from ollama_proxyd.edges.backends.rate_limits import patience_s, rest_s
 from ollama_proxyd.edges.plumbing.call import Call
+from ollama_proxyd.edges.plumbing.hint_headers import TRACEPARENT, TRACESTATE
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.http_reply import Reply
-from ollama_proxyd.edges.plumbing.way import Way, root_of, way_to
+from ollama_proxyd.edges.plumbing.way import Way, is_near, root_of, way_to
 from ollama_proxyd.services.large import off_loop
 
 JSON_TYPE = "application/json"
@@ -59,7 +60,7 @@ class Posted(NamedTuple):
 class Server:
     """Asks one backend over HTTP; every failure names it."""
 
-    __slots__ = ("_authorization", "_client", "_is_service", "_root", "_way", "who")
+    __slots__ = ("_authorization", "_client", "_hears_traces", "_is_service", "_root", "_way", "who")
 
     def __init__(
         self,
@@ -74,11 +75,12 @@ class Server:
         self.who = f"backend {spec.id} at {address.with_user(None) if root is address else address}"
         self._client = client
         self._is_service = not spec.is_local or spec.tariff is not None
+        self._hears_traces = _hears_traces(spec, address)
         self._way = way or way_to(address, spec.proxy, spec.ca_file)
         self._root = str(root).rstrip("/").removesuffix(base)
         self._authorization = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
-    async def post(self, path: str, posted: Posted, request_id: str = "") -> Reply:
+    async def post(self, path: str, posted: Posted, hints: Hints) -> Reply:
         """Send a request that is answered at length; a status of 400 or more raises what it means.
 
         Who has the reply calls its `end`.
@@ -87,8 +89,12 @@ class Server:
         headers = {"Content-Type": posted.content_type, "Accept": posted.accept, **self._authorization}
         if not isinstance(body, bytes):
             headers["Content-Length"] = str(len(body))
-        if _PLAIN_ID.fullmatch(request_id):
-            headers["X-Request-ID"] = request_id
+        if _PLAIN_ID.fullmatch(hints.request_id):
+            headers["X-Request-ID"] = hints.request_id
+        if (trace := hints.trace).traceparent and self._hears_traces:
+            headers[TRACEPARENT] = trace.traceparent
+            if trace.tracestate:
+                headers[TRACESTATE] = trace.tracestate
         call = Call("POST", self._url(path), self.who, headers, body, pause_s=posted.pause_s, way=self._way)
         reply = await self._client.send(call)
         if reply.status >= 400:
@@ -153,6 +159,13 @@ class Server:
 
     def _url(self, path: str) -> URL:
         return _url(self._root + path)
+
+
+def _hears_traces(spec: BackendSpec, address: URL) -> bool:
+    """Whether a backend is told where its clients are in a trace: as configured, else no service of the internet."""
+    if spec.trace_context is not None:
+        return spec.trace_context
+    return spec.tariff is None and (spec.is_local or spec.machine is not None or is_near(address.host or ""))
 
 
 @lru_cache(maxsize=256)

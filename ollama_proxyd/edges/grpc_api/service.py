@@ -16,12 +16,15 @@ from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.programs import UNKNOWN
 from ollama_proxyd.core.requests import Hints, Request
 from ollama_proxyd.core.routed import Routed
+from ollama_proxyd.core.trace_context import read_trace
+from ollama_proxyd.core.values import replace
 from ollama_proxyd.edges.grpc_api import compute_pb2 as pb
 from ollama_proxyd.edges.grpc_api import telling
 from ollama_proxyd.edges.grpc_api.failures import abort
 from ollama_proxyd.edges.grpc_api.guard import Callers
 from ollama_proxyd.edges.grpc_api.reading import read_chat, read_hints, read_text
 from ollama_proxyd.edges.grpc_api.settings import Door
+from ollama_proxyd.edges.plumbing.hint_headers import TRACEPARENT, TRACESTATE
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.large import off_loop
@@ -173,11 +176,14 @@ class ComputeService:
             yield Answer(first, cast("AsyncGenerator[Event, None]", answer))
 
     async def _hints(self, annotations: Any, context: Any) -> Hints:
-        given = next((text for name, text in context.invocation_metadata() or () if name == REQUEST_ID), "")
+        told = tuple(context.invocation_metadata() or ())
+        given = next((text for name, text in told if name == REQUEST_ID), "")
         if len(given) > MOST_ID_CHARACTERS:
             message = f"{REQUEST_ID} must have at most {MOST_ID_CHARACTERS} characters"
             raise ProxyError(ErrorKind.INVALID_REQUEST, message, param=REQUEST_ID)
         program = await self._callers.program(context) if self._door.value.names_programs else UNKNOWN
         left_s = context.time_remaining()
         deadline_ms = None if left_s is None else max(1, int((self._services.clock.unix() + left_s) * 1000))
-        return read_hints(annotations, given or secrets.token_hex(8), program, deadline_ms)
+        hints = read_hints(annotations, given or secrets.token_hex(8), program, deadline_ms)
+        parents, states = ([text for name, text in told if name == key] for key in (TRACEPARENT, TRACESTATE))
+        return replace(hints, trace=read_trace(parents, states))

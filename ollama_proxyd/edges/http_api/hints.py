@@ -16,8 +16,9 @@ from ollama_proxyd.core.hints import read_hint
 from ollama_proxyd.core.log_wish import NAMES, LogWish
 from ollama_proxyd.core.programs import NOBODY, Asker
 from ollama_proxyd.core.requests import Hints
+from ollama_proxyd.core.trace_context import read_trace
 from ollama_proxyd.core.values import replace
-from ollama_proxyd.edges.plumbing.hint_headers import FIELD_OF, HEADERS
+from ollama_proxyd.edges.plumbing.hint_headers import FIELD_OF, HEADERS, TRACEPARENT, TRACESTATE
 
 REQUEST_ID_HEADER = "X-Request-ID"
 MOST_ID_CHARACTERS = 128
@@ -25,10 +26,6 @@ LOG_LEVEL, LOG_INFER = "X-Log-Level", "X-Log-Infer"
 
 _ID = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", re.ASCII)
 _AGE = re.compile(r"[0-9]{1,10}", re.ASCII)
-TRACEPARENT_HEADER = "traceparent"
-_TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?=-|\Z)", re.ASCII
-)
 _ANY_CACHE = CacheControl()
 _process = secrets.token_hex(5)
 _number = itertools.count(1)
@@ -47,17 +44,8 @@ def read_hints(
             raise _wrong(HEADERS[field], "is given more than once")
         found[field] = read_hint(field, value.strip(), HEADERS[field])
     cache = _cache_control(headers.getall(hdrs.CACHE_CONTROL)) if hdrs.CACHE_CONTROL in headers else _ANY_CACHE
-    place = read_traceparent(headers)
-    return Hints(request_id=request_id, traceparent=place, asker=asker, cache=cache, frontend=frontend, **found)
-
-
-def read_traceparent(headers: CIMultiDictProxy[str]) -> str:
-    """The client's place in a trace; "" where there is none that can be read, as W3C's Trace Context says."""
-    given = headers.getall(TRACEPARENT_HEADER, [])
-    found = _TRACEPARENT.match(given[0]) if len(given) == 1 else None
-    if found is None or (found[0][:2] == "00" and found.end() < len(given[0])):
-        return ""
-    return found[0]
+    trace = read_trace(headers.getall(TRACEPARENT, ()), headers.getall(TRACESTATE, ()))
+    return Hints(request_id=request_id, trace=trace, asker=asker, cache=cache, frontend=frontend, **found)
 
 
 def _cache_control(lines: Iterable[str]) -> CacheControl:

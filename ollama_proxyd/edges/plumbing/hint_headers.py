@@ -18,4 +18,6 @@ HEADERS: Mapping[str, str] = {
 }
 """By the field of Hints; errors name the header."""
 
+TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
+"""W3C's Trace Context."""
 FIELD_OF: Mapping[str, str] = {header.lower(): field for field, header in HEADERS.items()}

@@ -27,6 +27,8 @@ class Way:
 
 
 DIRECT = Way()
+_NEAR = (".local", ".localhost", ".lan", ".home.arpa", ".internal", ".svc")
+"""RFC 6762, 6761 and 8375, what ICANN has left to private networks, and Kubernetes."""
 
 
 def way_to(address: URL, proxy: str = "env", ca_file: str | None = None) -> Way:
@@ -60,6 +62,12 @@ def is_here(host: str) -> bool:
     """Whether a server's address lies on this machine; to connect to no address at all leads there too."""
     address = _address(host)
     return is_loopback(host) or (address is not None and address.is_unspecified)
+
+
+def is_near(host: str) -> bool:
+    """Whether a server lies in a private network, by its address or by a name that only such a network knows."""
+    address, name = _address(host), host.rstrip(".").lower()
+    return not address.is_global if address is not None else "." not in name or name.endswith(_NEAR)
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:

@@ -14,13 +14,23 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags, set_span_in_context
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+    set_span_in_context,
+)
 from opentelemetry.util.re import parse_env_headers
 
 from ollama_proxyd import __version__
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.history import decided, name
 from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.core.trace_context import Trace
 from ollama_proxyd.edges.plumbing.http import HttpClient, Timeouts
 from ollama_proxyd.edges.telemetry.signal import Signal
 from ollama_proxyd.services.ports import Clock
@@ -65,6 +75,30 @@ class _Ended(SpanProcessor):
         self._spans.extend((*spans, *newer))
 
 
+class _Ids(RandomIdGenerator):
+    """Gives a span the ids that its backend was told."""
+
+    def __init__(self) -> None:
+        self._trace_id = self._span_id = 0
+
+    def place(self, trace: Trace) -> str:
+        """Take what was told for the next span; the place above it."""
+        self._trace_id = self._span_id = 0
+        if trace.above is None:
+            return trace.traceparent
+        _, trace_id, span_id, _ = trace.traceparent.split("-")
+        self._trace_id, self._span_id = int(trace_id, 16), int(span_id, 16)
+        return trace.above
+
+    def generate_trace_id(self) -> int:
+        """That of a trace which a span begins."""
+        return self._trace_id or super().generate_trace_id()
+
+    def generate_span_id(self) -> int:
+        """That of a span."""
+        return self._span_id or super().generate_span_id()
+
+
 class OtlpExporter:
     """Sends batches, one at a time; spans and metrics go each by itself, for a collector may take but one."""
 
@@ -75,7 +109,8 @@ class OtlpExporter:
         headers = parse_env_headers(os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""), liberal=True)
         self._spans = Signal(self._http, endpoint, "/v1/traces", headers)
         self._metrics = Signal(self._http, endpoint, "/v1/metrics", headers)
-        self._traces = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._ids = _Ids()
+        self._traces = TracerProvider(resource=resource, shutdown_on_exit=False, id_generator=self._ids)
         self._traces.add_span_processor(self._ended)
         self._tracer = self._traces.get_tracer("ollama_proxyd", __version__)
         self._reader = InMemoryMetricReader()
@@ -90,9 +125,10 @@ class OtlpExporter:
     def note(self, ended: AttemptEnded) -> None:
         """Take note of an attempt, once its energy is in the books."""
         facts, since_s = _facts(ended), self._clock.unix() - self._clock.monotonic()
+        above = self._ids.place(ended.trace)
         span = self._tracer.start_span(
             f"{facts['gen_ai.operation.name']} {facts['gen_ai.request.model']}",
-            _parent(ended.traceparent),
+            _parent(above, ended.trace.tracestate),
             start_time=int((since_s + ended.begun_s) * NS_PER_S),
             attributes={**facts, **_figures(ended)},
         )
@@ -140,12 +176,13 @@ class OtlpExporter:
         self._traces.shutdown()
 
 
-def _parent(traceparent: str) -> Context:
+def _parent(traceparent: str, tracestate: str) -> Context:
     """The client's span, where it told of one; whether it is recorded counts for ours too."""
     if not traceparent:
         return Context()
     _, trace, span, flags = traceparent.split("-")
-    told = SpanContext(int(trace, 16), int(span, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16)))
+    state = TraceState.from_header([tracestate])
+    told = SpanContext(int(trace, 16), int(span, 16), True, TraceFlags(int(flags, 16)), state)
     return set_span_in_context(NonRecordingSpan(told), Context())
 
 

@@ -13,6 +13,7 @@ from ollama_proxyd.core.cache_control import CacheControl
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Finished
 from ollama_proxyd.core.requests import Priority
+from ollama_proxyd.core.trace_context import NO_TRACE, Trace
 from ollama_proxyd.edges.grpc_api import compute_pb2 as pb
 from ollama_proxyd.edges.grpc_api import guard, telling
 from ollama_proxyd.edges.grpc_api.failures import CODES
@@ -310,6 +311,16 @@ async def test_a_request_has_the_name_that_its_client_gave_it(serve: Serve) -> N
     assert dict(await call.initial_metadata())["x-request-id"] == backend.requests[0][0].hints.request_id == "mine"
     failure = await site.failure("Generate", asked(), metadata=(("x-request-id", "x" * 129),))
     assert failure.code() is StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_clients_place_in_a_trace_goes_on_with_its_request(serve: Serve) -> None:
+    backend = FakeBackend("npu")
+    site = await serve(backend)
+    trace = Trace("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=1")
+    told = (("traceparent", trace.traceparent), ("tracestate", trace.tracestate))
+    await site.call("Generate", asked(), metadata=told)
+    await site.call("Generate", asked(), metadata=(("traceparent", "no"), told[1]))
+    assert [request.hints.trace for request, _ in backend.requests] == [trace, NO_TRACE]
 
 
 async def test_two_servers_do_not_share_a_port(serve: Serve) -> None:
