@@ -62,8 +62,8 @@ def _engines_can_be_run(config: Config) -> Contradictions:
         assert engine is not None
         if missing := " and ".join(engine.missing):
             yield f"{at}.command", f"{missing} must be in it, so that each process has a model and a port of its own"
-        for name in engine.forbidden:
-            yield f"{at}.environment", f"{name} is the proxy's to set, so that each process has a port of its own"
+        for name, do in engine.forbidden.items():
+            yield f"{at}.environment", f"{name} is the proxy's to set; {do}"
         if engine.facts.keeps_store:
             continue  # its program knows where
         if engine.models_dir is None and config.engine.models_dir is None:

@@ -201,10 +201,10 @@ class EngineProgram:
         return found[-1] if found else None
 
     @property
-    def forbidden(self) -> tuple[str, ...]:
-        """The variables of its own that would take each process its port."""
-        fixed = [each.partition("=")[0] for each in self.facts.environment if "{port}" in each]
-        return tuple(name for name in fixed if self.variable(name) is not None)
+    def forbidden(self) -> Mapping[str, str]:
+        """The variables of its own that are not its to set, each with what to do instead."""
+        words = [(each.partition("=")[0], do) for each in self.facts.environment for to, do in _SAID if to in each]
+        return {name: do for name, do in words if self.variable(name) is not None}
 
     @property
     def program(self) -> str:
@@ -228,6 +228,14 @@ class EngineProgram:
         """The values that its command must have and does not."""
         text = " ".join(self.command or self.facts.command)
         return tuple(name for name in self.facts.needs if name not in text)
+
+
+_SAID: Final = (
+    ("{port}", "leave it out, so that each process has a port of its own"),
+    ("{slots}", "give slots instead"),
+    ("{context}", "give context_tokens instead"),
+)
+"""What the usual variables say that has another place."""
 
 
 def slots_of(program: EngineProgram | None, configured: int | None) -> int:

@@ -139,6 +139,11 @@ def is_ollama(spec: BackendSpec) -> bool:
     return spec.engine is None and spec.api is Api.OLLAMA and spec.flavor in {"generic", "ollama"}
 
 
+def is_own_ollama(spec: BackendSpec) -> bool:
+    """Whether the proxy starts and ends a backend's processes, and these are Ollamas."""
+    return spec.engine is not None and spec.engine.kind is ProgramKind.OLLAMA
+
+
 def is_own_llama_server(spec: BackendSpec) -> bool:
     """Whether the proxy starts and ends a backend's processes, and these are llama-servers."""
     return spec.engine is not None and spec.engine.kind is ProgramKind.LLAMACPP
@@ -209,7 +214,7 @@ def _effect(feature: Feature, view: BackendView, wishes: EngineWishes) -> Effect
         return replace(own, in_force=is_on and own.way is Way.RESTART)
     if feature is Feature.BATCHING and view.slots > 1:
         return Effect(backend_id, Way.ENGINE, True, Reason("feature_slots", slots=float(view.slots)))
-    if is_ollama(view.spec):
+    if is_ollama(view.spec) or (is_own_ollama(view.spec) and feature in _OLLAMA_ENV):
         return _at_ollama(feature, view, wishes)
     if is_own_llama_server(view.spec) and (settings := _settings(feature, wishes)):
         why = Reason("feature_own_engine", engine="llama-server", option=" ".join(settings))
@@ -224,7 +229,7 @@ def _by_proxy(feature: Feature, view: BackendView) -> tuple[Way, Reason] | None:
         return Way.PROXY, Reason("feature_lower_tier")
     if feature is not Feature.QUANT_ADVISOR:
         return None
-    if is_ollama(view.spec) or (view.spec.engine is not None and view.spec.engine.facts.keeps_store):
+    if is_ollama(view.spec) or is_own_ollama(view.spec):
         return Way.PROXY, Reason("feature_advice")
     return Way.NOT_POSSIBLE, Reason("feature_not_here", detail="the engine pulls no models by request")
 

@@ -17,6 +17,7 @@ PARTS = (
 )
 INSIDE = ("box/probe.py", "box/ollama_in_box.py", "edges/host/logind_contract.py")
 """Programs of the tests' own that are run in the box."""
+OLLAMA = "tests/upstreams/ollama_program.py"
 WHEELS = "/wheels"
 ENGINE_PORTS = {"fast": 8081, "thrifty": 8082}
 MODEL = "tiny"
@@ -26,6 +27,7 @@ def shown(wheels: Path, model: Path) -> dict[Path, str]:
     """What of this machine the box has to show for it."""
     parts = {ROOT / part: f"{SOURCE}/{part}" for part in PARTS}
     parts |= {ROOT / "tests" / part: f"{SOURCE}/{Path(part).name}" for part in INSIDE}
+    parts |= {ROOT / "tests/upstreams": f"{SOURCE}/tests/upstreams"}
     return parts | {wheels: WHEELS, _engine_folder(): str(_engine_folder()), model: f"/models/{MODEL}.gguf"}
 
 
@@ -88,6 +90,16 @@ def own_engine(*flags: str) -> dict[str, Any]:
     """A llama-server that the proxy runs."""
     words = [str(_program()), "--model", "{model}", "--alias", "{name}", "--host", "{host}", "--port", "{port}"]
     return {"id": "own", "hardware": "cpu", "command": [*words, "-np", "{slots}", "-c", "{context}", "-t", "1", *flags]}
+
+
+def own_ollama(box: Box) -> dict[str, Any]:
+    """A program like `ollama serve` that the proxy runs, with the tiny model in its store."""
+    store, program = f"{HOME}/.ollama/models", f"{HOME}/bin/ollama"
+    add = f"ollama_store.add(Path('{store}'), '{MODEL}', Path('/models/{MODEL}.gguf').read_bytes())"
+    script = f"from pathlib import Path; from tests.upstreams import ollama_store; {add}"
+    box.user("env", f"PYTHONPATH={SOURCE}", f"{BIN}/python", "-c", script)
+    box.write(program, f"export OLLAMA_FAKE_RUNNER={_program()}\nexec {BIN}/python {SOURCE}/{OLLAMA}\n")
+    return {"id": "own", "engine": "ollama", "hardware": "cpu", "command": ["/bin/sh", program, "serve"]}
 
 
 def config(**sections: Any) -> dict[str, Any]:

@@ -117,3 +117,35 @@ def test_an_engine_that_cannot_load_is_told_with_its_own_words(with_engine: Serv
     answer = service.ask("POST", "/v1/chat/completions", CHAT)
     assert answer.status == 502
     assert b"invalid argument: --no-such-option" in answer.body
+
+
+def of_the_unit(service: Service) -> list[int]:
+    """The processes in the cgroup of the only unit."""
+    (unit,) = units(service)
+    listed = service.box.user("cat", f"/sys/fs/cgroup{service.show('ControlGroup', unit)}/cgroup.procs").stdout
+    return sorted(map(int, listed.split()))
+
+
+def test_an_ollama_and_its_runner_are_one_unit_which_outlives_a_restart_and_either_of_them(service: Service) -> None:
+    own = installation.own_ollama(service.box)
+    service.configure(installation.config(backends=[], engines=[own], memory_budget={"ram_gb": BUDGET_GB}))
+    service.start()
+    ask(service)
+    (engine,) = told(service)["engines"]
+    server, runner = of_the_unit(service)
+    assert (engine["pid"], engine["model"]) == (server, f"{MODEL}:latest")
+    service.systemctl("restart", "ollama-proxyd.service")
+    service.until_ready()
+    assert ask_at_once(service) == ["200"] * AT_ONCE
+    assert of_the_unit(service) == [server, runner]
+
+    service.box.user("kill", "-KILL", str(runner))
+    ask(service)
+    assert runner not in of_the_unit(service)
+    assert server in of_the_unit(service)
+
+    service.box.user("kill", "-KILL", str(server))
+    assert ask_at_once(service) == ["200"] * AT_ONCE
+    assert server not in of_the_unit(service)
+    service.systemctl("stop", "ollama-proxyd.service")
+    wait_until(lambda: not units(service), "the unit has ended with the service", PATIENCE_S)

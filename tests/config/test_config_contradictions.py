@@ -161,9 +161,17 @@ def test_an_engine_needs_a_folder_of_models_unless_its_program_knows_one(
     assert (engine.spec.flavor, engine.spec.api) == ("ollama", Api.OLLAMA)
 
 
-def test_the_address_of_a_process_is_not_configured(complaints: Complaints) -> None:
-    (line,) = complaints("engines:\n  - {id: a, engine: ollama, environment: [OLLAMA_HOST=0.0.0.0]}\n")
-    assert line == (
-        "config.yaml:2: engines[0].environment: OLLAMA_HOST is the proxy's to set, "
-        "so that each process has a port of its own"
-    )
+@pytest.mark.parametrize(
+    ("variable", "do"),
+    [
+        ("OLLAMA_HOST=0.0.0.0", "leave it out, so that each process has a port of its own"),
+        ("OLLAMA_NUM_PARALLEL=9", "give slots instead"),
+        ("OLLAMA_CONTEXT_LENGTH=9", "give context_tokens instead"),
+    ],
+)
+def test_what_a_process_is_told_by_the_proxy_is_no_variable_of_its_entry(
+    complaints: Complaints, variable: str, do: str
+) -> None:
+    (line,) = complaints(f"engines:\n  - {{id: a, engine: ollama, environment: [{variable}]}}\n")
+    name = variable.partition("=")[0]
+    assert line == f"config.yaml:2: engines[0].environment: {name} is the proxy's to set; {do}"

@@ -115,12 +115,23 @@ def test_a_model_that_embeds_is_loaded_and_asked_too(start: Start) -> None:
     assert chat(daemon, "some/embeds").status == 400
 
 
-def test_the_details_of_a_model_that_runs_are_its_own(start: Start) -> None:
+def test_the_details_of_a_model_are_ollamas_own_whether_it_runs_or_not(start: Start) -> None:
     daemon = start().ready("m1:1b")
-    assert daemon.post("/api/show", {"model": "m1:1b"}).json()["details"]["family"] == "llama"
-    assert engines(daemon) == {}
+    with ThreadPoolExecutor(20) as threads:
+        replies = list(threads.map(lambda _: daemon.post("/api/show", {"model": "m1:1b"}), range(20)))
+    assert {each.json()["modelfile"] for each in replies} == {"FROM m1:1b"}
+    wait_until(lambda: engines(daemon) == {}, "the process that was asked has ended")
+    assert daemon.get("/status").json()["loads_total"] == 0
     chat(daemon)
     assert daemon.post("/api/show", {"model": "m1:1b"}).json()["modelfile"] == "FROM m1:1b"
+
+
+def test_where_the_program_is_missing_that_is_told_and_what_the_files_say_of_a_model(start: Start) -> None:
+    daemon = start(engine={"command": ["no-such-ollama", "serve"]}).ready("m1:1b")
+    reply = chat(daemon)
+    assert (reply.status, "no-such-ollama cannot be started" in reply.json()["error"]) == (502, True)
+    assert daemon.post("/api/show", {"model": "m1:1b"}).json()["details"]["family"] == "llama"
+    assert daemon.post("/api/pull", {"model": "x:1b"}).status == 502
 
 
 def told(daemon: Daemon, ends: Callable[[], None] | None = None) -> str:

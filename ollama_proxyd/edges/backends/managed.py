@@ -3,13 +3,16 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from typing import Final
+
+import msgspec
 
 from ollama_proxyd.core.engine_files import STORE, ModelFile, Shelf, of_the_store
 from ollama_proxyd.core.engine_program import slots_of
-from ollama_proxyd.core.errors import ENGINE_DEAD, ENGINE_ENDED, UNREACHABLE, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ENGINE_DEAD, ENGINE_ENDED, NOT_LOADED, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished, Flow, Tell
 from ollama_proxyd.core.features import EngineWishes, as_wished
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
@@ -23,10 +26,13 @@ from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.findings import filled
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.engines.pool import EnginePool
-from ollama_proxyd.services.engines.running import Running
+from ollama_proxyd.services.engines.running import OwnBackend, Running
 from ollama_proxyd.services.ports import ModelFiles
 
 log = logging.getLogger(__name__)
+
+MOST_TOLD: Final = 50
+"""The details of so many models are kept."""
 
 
 class ManagedBackend:
@@ -54,6 +60,7 @@ class ManagedBackend:
         """What is in the folder, None before the first look."""
         self._known: dict[str, Model] = {}
         """What processes told of their models."""
+        self._told: dict[tuple[str | None, bytes], Mapping[str, Json]] = {}
         self._version: str | None = None
 
     @property
@@ -77,15 +84,19 @@ class ManagedBackend:
         """By a process that has no model, so that none is in its way; it ends with the last such call."""
         if not self.can_manage:
             raise ProxyError(ErrorKind.UNSUPPORTED, f"backend {self._spec.id} changes no files of models")
+        async with self._of_the_store() as backend, aclosing(backend.manage(asked)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    @asynccontextmanager
+    async def _of_the_store(self) -> AsyncIterator[OwnBackend]:
+        """What asks a process without a model, which ends with who uses it last."""
         folder = (await self._looked()).folder
+        store = ModelFile(Model(STORE), folder, folder=folder)
         try:
-            async with self._pool.use(
-                of_the_store(self._spec), ModelFile(Model(STORE), folder, folder=folder)
-            ) as running:
+            async with self._pool.use(of_the_store(self._spec), store) as running:
                 assert running.backend is not None
-                async with aclosing(running.backend.manage(asked)) as pieces:
-                    async for piece in pieces:
-                        yield piece
+                yield running.backend
         finally:
             for each in self._pool.running(self._spec.id):
                 if each.file.is_store and not each.users:
@@ -141,12 +152,32 @@ class ManagedBackend:
         return None
 
     async def show(self, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
-        """What is known of a model; nothing is started for it."""
+        """What is known of a model, for which it is not started."""
         running = self._running(model)
         if running is not None and running.backend is not None and running.served_name == model:
             return await running.backend.show(model, body)
-        known = self._model(await self._file(model))
-        return describe(known, self._spec.name, self._spec.endpoint, None)
+        file = await self._file(model)
+        if self.can_manage and (told := await self._shown(file, body)) is not None:
+            return told
+        return describe(self._model(file), self._spec.name, self._spec.endpoint, None)
+
+    async def _shown(self, file: ModelFile, body: Mapping[str, Json]) -> Mapping[str, Json] | None:
+        """What its program says of a model, kept for the same question; None where that cannot be started."""
+        key = (file.model.digest, msgspec.json.encode(body))
+        if (kept := self._told.get(key)) is not None:
+            return kept
+        try:
+            async with self._of_the_store() as backend:
+                told = await backend.show(file.name, body)
+        except ProxyError as error:
+            if error.code == NOT_LOADED:
+                return None
+            raise
+        if not body.get("verbose"):
+            self._told[key] = told
+            while len(self._told) > MOST_TOLD:
+                del self._told[next(iter(self._told))]
+        return told
 
     async def count_tokens(self, request: Request, model: str) -> int | None:
         """By the process of the model, where there is one; none is started for that."""

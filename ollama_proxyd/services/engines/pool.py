@@ -151,8 +151,9 @@ class EnginePool:
             return
         running.load_s = self._clock.monotonic() - begun_s
         self._serve(running, probe)
-        self.loads += 1
-        log.info("%s of %s is loaded after %.1f s", running.file.name, running.spec.id, running.load_s)
+        if not running.file.is_store:
+            self.loads += 1
+            log.info("%s of %s is loaded after %.1f s", running.file.name, running.spec.id, running.load_s)
 
     def _serve(self, running: Running, probe: Probe) -> None:
         running.note(probe)
