@@ -77,6 +77,8 @@ class Pull:
     """A required model that a backend lacks; the bytes are of the layers that the engine has told of."""
 
     at: PullAt
+    endpoint: str
+    """The address of the backend."""
     phase: PullPhase = PullPhase.WAITING
     failures: int = 0
     """In a row."""

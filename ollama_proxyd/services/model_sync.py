@@ -171,13 +171,15 @@ class ModelSync:
         return is_asked and fleet.has(view.spec.id) and fleet.backend(view.spec.id).can_manage
 
     def _keep_only(self, lacking: Mapping[PullAt, None]) -> None:
-        """Forget what is there, or no longer required."""
-        for at in [at for at in self._pulls if at not in lacking]:
+        """Forget what is there, no longer required, or under way at an address that its backend has no more."""
+        endpoints = {view.spec.id: view.spec.endpoint for view in self._deps.fleet.views.value}
+        wanted = {at: endpoints[at.backend_id] for at in lacking}
+        for at in [at for at, each in self._pulls.items() if wanted.get(at) != each.endpoint]:
             del self._pulls[at]
             if (running := self._running.pop(at, None)) is not None:
                 running.cancel()
-        for at in lacking:
-            self._pulls.setdefault(at, Pull(at))
+        for at, endpoint in wanted.items():
+            self._pulls.setdefault(at, Pull(at, endpoint))
 
     async def _go_on(self) -> None:
         """Begin what may begin, break off what may not go on."""

@@ -154,6 +154,30 @@ async def test_a_pull_that_fails_is_told_and_can_be_withdrawn(start: Start, engi
     assert ("delete", "typo:3b at gpu") in rows
 
 
+@pytest.mark.parametrize("is_failed", [False, True])
+async def test_a_pull_goes_on_at_the_address_that_its_backend_has_now(
+    start: Start, engines: tuple[Engine, Engine], monkeypatch: pytest.MonkeyPatch, is_failed: bool
+) -> None:
+    monkeypatch.setattr("ollama_proxyd.core.model_sync.FIRST_PAUSE_S", 3600.0)
+    old, new = engines
+    if is_failed:
+        old.pull_ends = [{"error": "no space left"}]
+    else:
+        old.may_end.clear()
+    running = await start({**config(engines), "backends": []}, Demo.NEVER)
+    ours, wanted = await desk(running), {"type": "ollama", "endpoint": old.url}
+    assert (await ours("PUT", "/v1.0/backends/box", wanted))[0] == 201
+    assert (await ours("PUT", "/v1.0/models/new:3b?backend=box"))[0] == 202
+    stage = "failed" if is_failed else "pulling"
+    await until(ours, "/v1.0/models", lambda told: any(each["State"] == stage for each in told["Pulls"]))
+    assert (await ours("PUT", "/v1.0/backends/box", {**wanted, "labels": ["x"]}))[0] == 200
+    assert (old.pulls, new.pulls) == (["new:3b"], []), "what has the same address goes on"
+    assert (await ours("PUT", "/v1.0/backends/box", {**wanted, "endpoint": new.url}))[0] == 200
+    assert ("new:3b", ["box"]) in [(each["Name"], each["Backends"]) for each in (await pulled(ours))["Models"]]
+    assert (old.pulls, new.pulls) == (["new:3b"], ["new:3b"])
+    old.may_end.set()
+
+
 async def test_what_a_front_end_requires_is_not_deleted(start: Start, engines: tuple[Engine, Engine]) -> None:
     frontend = {"name": "chat", "hosts": ["chat.test"], "required_models": ["small:1b"]}
     running = await start(config(engines, frontend), Demo.NEVER)
