@@ -237,16 +237,38 @@ ENGINES: dict[str, Any] = {
             "/v1/models": openai_list("tiny"),
         }
     ),
-    "vllm": lambda: an_engine(
+    "vllm": lambda: an_engine(  # as vLLM 0.32.0 answered, behind its socket
         {
             "/health": Says(b""),
-            "/version": {"version": "0.11.0"},
-            "/v1/models": openai_list("tiny", owner="vllm", max_model_len=8192),
-        }
+            "/version": {"version": "0.32.0"},
+            "/v1/models": {
+                "object": "list",
+                "data": [
+                    {
+                        "id": "tiny",
+                        "object": "model",
+                        "created": 1796030781,
+                        "owned_by": "vllm",
+                        "root": "/models/tiny",
+                        "parent": None,
+                        "max_model_len": 8192,
+                        "permission": [{"id": "modelperm-8e26fac3426a8219", "object": "model_permission"}],
+                    }
+                ],
+            },
+        },
+        "uvicorn",
     ),
     "lmdeploy": lambda: an_engine({"/health": Says(b""), "/v1/models": openai_list("tiny", owner="lmdeploy")}),
-    "mlx": lambda: an_engine(
-        {"/health": {"status": "ok"}, "/v1/models": openai_list("mlx/tiny")}, "BaseHTTP/0.6 Python/3.11.7"
+    "mlx": lambda: an_engine(  # as mlx_lm.server 0.32.2 answered
+        {
+            "/health": {"status": "ok"},
+            "/v1/models": {
+                "object": "list",
+                "data": [{"id": "/models/tiny", "object": "model", "created": 1796028132}],
+            },
+        },
+        "BaseHTTP/0.6 Python/3.12.1",
     ),
     "generic": lambda: an_engine({"/v1/models": openai_list("tiny")}),
 }

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from yarl import URL
 
-from ollama_proxyd.core.errors import ENGINE_DEAD, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event
 from ollama_proxyd.core.features import EngineWishes
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Probe
@@ -28,7 +28,7 @@ from ollama_proxyd.edges.backends.file_facts import facts_of_file
 from ollama_proxyd.edges.backends.findings import Findings, combine
 from ollama_proxyd.edges.backends.managing import manage
 from ollama_proxyd.edges.backends.passing_on import PASSED, pass_on
-from ollama_proxyd.edges.backends.readiness import health, settle
+from ollama_proxyd.edges.backends.readiness import health, is_down, settle
 from ollama_proxyd.edges.backends.request_options import RequestOptions
 from ollama_proxyd.edges.backends.server import Server, is_loading
 from ollama_proxyd.edges.backends.truncation import answer_truncated
@@ -255,7 +255,7 @@ class EngineBackend:
         )
         if isinstance(listed, ProxyError):
             raise listed
-        if isinstance(well, ProxyError) and (self._was_healthy or is_loading(well) or well.code == ENGINE_DEAD):
+        if isinstance(well, ProxyError) and is_down(well, engine, was_healthy=self._was_healthy):
             raise well  # any other server may lack the route (kserve#4250); its model list is a finding
         self._was_healthy |= not isinstance(well, ProxyError)
         found = [each for each in (*extras, listed) if isinstance(each, Findings)]

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from ollama_proxyd.core.engine_files import STORE, ModelFile, Shelf, of_the_store
-from ollama_proxyd.core.engine_program import slots_of
+from ollama_proxyd.core.engine_program import Form, slots_of
 from ollama_proxyd.core.errors import ENGINE_DEAD, ENGINE_ENDED, NOT_LOADED, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished, Flow, Tell
 from ollama_proxyd.core.features import EngineWishes, as_wished
@@ -148,13 +148,15 @@ class ManagedBackend:
         try:
             await running.backend.probe()
         except ProxyError as told:
-            return Reason("engine_dead", **facts) if told.code == ENGINE_DEAD else None
+            code = {ENGINE_DEAD: "engine_dead", UNREACHABLE: "engine_unreachable"}.get(told.code or "")
+            return None if code is None else Reason(code, **facts)
         return None
 
     async def show(self, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
         """What is known of a model, for which it is not started."""
-        running = self._running(model)
-        if running is not None and running.backend is not None and running.served_name == model:
+        running, engine = self._running(model), self._spec.engine
+        tells_more = engine is not None and engine.facts.form is not Form.FOLDER  # such a folder says what it knows
+        if running is not None and running.backend is not None and tells_more and running.served_name == model:
             return await running.backend.show(model, body)
         file = await self._file(model)
         if self.can_manage and (told := await self._shown(file, body)) is not None:

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from ollama_proxyd.core.errors import ENGINE_DEAD, ProxyError
 from ollama_proxyd.edges.backends.engine import Engine
-from ollama_proxyd.edges.backends.server import Server
+from ollama_proxyd.edges.backends.server import Server, is_loading
 
 
 async def health(server: Server, engine: Engine) -> None:
@@ -17,6 +17,11 @@ async def health(server: Server, engine: Engine) -> None:
         if engine.dies and error.status == HTTPStatus.SERVICE_UNAVAILABLE:
             raise error.but(code=ENGINE_DEAD) from error
         raise
+
+
+def is_down(error: ProxyError, engine: Engine, *, was_healthy: bool) -> bool:
+    """Whether what its health route says is to be believed, though it lists its models; it may have died loading."""
+    return was_healthy or is_loading(error) or (bool(engine.loading) and error.code == ENGINE_DEAD)
 
 
 async def settle(server: Server, engine: Engine, model: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from ollama_proxyd.core.engine_files import ModelFile, Shelf
-from ollama_proxyd.core.engine_program import EngineProgram
+from ollama_proxyd.core.engine_program import EngineProgram, ProgramKind
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event, Finished, Flow
 from ollama_proxyd.core.faults import Fault, fault_of
@@ -21,7 +21,7 @@ from ollama_proxyd.edges.backends.managed import ManagedBackend
 from ollama_proxyd.services.engines.starting import HUNG_S
 from ollama_proxyd.services.engines.survivors import mark_of
 from tests.fakes import pass_by, settle
-from tests.services.engines.machine import GB, Answering, Case
+from tests.services.engines.machine import GB, Answering, Case, engine_spec
 
 ASKED = parse_chat(b'{"model":"a","stream":true,"messages":[{"role":"user","content":"hi"}]}', Hints())
 UNREADABLE = Reason("models_folder_unreadable", path="/models", detail="Too many open files")
@@ -87,6 +87,29 @@ async def test_one_that_says_that_it_is_dead_is_replaced_and_the_request_is_answ
     assert isinstance((await house.answer())[-1], Finished)
     await pass_by(2 * house.case.machine.stop_s)
     assert [each.runs for each in house.case.machine.started] == [False, True]
+
+
+async def test_one_that_fails_and_does_not_listen_any_more_is_replaced_before_it_has_ended(house: House) -> None:
+    await house.answer()
+    (engine,) = house.case.backends
+    assert isinstance(engine, Answering)
+    engine.script = (ProxyError(ErrorKind.UPSTREAM_FAILED, "EngineCore encountered an issue.", status=500),)
+    engine.process.began_s = house.case.machine.clock.monotonic() + 1000
+    assert isinstance((await house.answer())[-1], Finished)
+    await pass_by(2 * house.case.machine.stop_s)
+    assert [each.runs for each in house.case.machine.started] == [False, True]
+
+
+async def test_what_a_folder_says_of_a_model_is_shown_whether_it_runs_or_not(house: House) -> None:
+    model = Model("a", GB, family="qwen2", context_length=32768)
+    program = EngineProgram(ProgramKind.VLLM, command=("run", "{model}", "{name}", "{port}"))
+    spec = engine_spec(program=program)
+    backend = ManagedBackend(spec, house.case.pool, Folder(ModelFile(model, "/models/a")), cast("Any", None))
+    before = await backend.show("a", {})
+    async with aclosing(backend.answer(ASKED, "a")) as events:
+        assert [event async for event in events]
+    assert before == await backend.show("a", {})
+    assert before["details"]["family"] == "qwen2"
 
 
 @pytest.mark.parametrize("kind", [ErrorKind.UPSTREAM_FAILED, ErrorKind.UPSTREAM_REJECTED])

@@ -341,6 +341,17 @@ async def test_an_engine_whose_health_route_once_answered_is_down_when_it_fails(
             await backend.probe()
 
 
+async def test_vllm_whose_engine_has_died_says_so_once_it_was_well() -> None:
+    vllm = ENGINES["vllm"]()
+    async with serving(vllm), a_client() as client:
+        backend = EngineBackend(spec_of(vllm.url, Api.OPENAI, "vllm"), client)
+        await backend.probe()
+        vllm.routes["GET /health"] = Says(b"", 503)
+        with pytest.raises(ProxyError) as failure:
+            await backend.probe()
+    assert failure.value.code == ENGINE_DEAD
+
+
 async def test_mlx_whose_generation_has_died_is_down_though_it_lists_its_model() -> None:
     mlx = ENGINES["mlx"]()
     mlx.routes["GET /health"] = Says({"status": "unavailable"}, 503)

@@ -34,6 +34,7 @@ ENGINE = Engine(
         NativeResponses(),
     ),
     health="/health",
+    dies=True,
     extras=(VERSION, Question("/server_info?config_format=json", read_server_info)),
     slots_read=slots_read,
     resident=True,
