@@ -124,6 +124,17 @@ async def test_what_is_kept_lasts_over_a_restart_and_the_file_counts(
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
 
 
+async def test_what_is_replaced_keeps_its_place_over_a_restart(start: Start, engines: tuple[Engine, Engine]) -> None:
+    running = await start({**one_engine(engines), "backends": []}, Demo.NEVER)
+    ours = await desk(running)
+    for name, each in (("b", engines[0]), ("a", engines[1]), ("b", engines[0])):
+        await ours("PUT", f"/v1.0/backends/{name}", {"endpoint": each.url, "type": "openai"})
+    names = [each["id"] for each in (await ask(running, "/status")).json["backends"]]
+    await running.daemon.reload()
+    again = [each["id"] for each in (await ask(running, "/status")).json["backends"]]
+    assert names == again == ["b", "a"]
+
+
 async def test_a_kept_backend_that_contradicts_the_file_is_left_out_and_told(
     start: Start, engines: tuple[Engine, Engine], lines: list[str]
 ) -> None:

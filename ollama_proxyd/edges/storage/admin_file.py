@@ -58,7 +58,8 @@ class AdminFile:
     async def put(self, entry: Entry, change: Change) -> None:
         """Keep an entry in place of one of the same kind and name."""
         row = (entry.kind.value, entry.name, json.dumps(entry.values))
-        await self._change("INSERT OR REPLACE INTO entries (kind, name, body) VALUES (?, ?, ?)", row, change)
+        into = "INSERT INTO entries (kind, name, body) VALUES (?, ?, ?)"
+        await self._change(f"{into} ON CONFLICT (kind, name) DO UPDATE SET body = excluded.body", row, change)
 
     async def delete(self, kind: Kind, name: str, change: Change) -> None:
         """Forget an entry."""
