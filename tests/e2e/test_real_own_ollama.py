@@ -44,8 +44,9 @@ def start(start_daemon: StartDaemon, llama_program: Path, store: Path, tmp_path:
     def start(env: dict[str, str] | None = None, **sections: Any) -> Daemon:
         engine = {"id": "ollama", "engine": "ollama", "hardware": "cpu", "context_tokens": 1024}
         engine |= {"models_dir": str(store), **sections.pop("engine", {})}
+        engines = [engine, *({**engine, **each} for each in [sections.pop("second", None)] if each)]
         path = {"PATH": f"{program.parent}:{os.environ['PATH']}", "OLLAMA_FAKE_RUNNER": str(llama_program)}
-        return start_daemon(config_of(engines=[engine], **sections), folder=tmp_path, env={**path, **(env or {})})
+        return start_daemon(config_of(engines=engines, **sections), folder=tmp_path, env={**path, **(env or {})})
 
     return start
 
@@ -265,6 +266,14 @@ def test_a_pull_and_a_removal_are_done_by_a_process_without_a_model(start: Start
     assert ask(daemon.url, "DELETE", "/api/delete", {"model": "new:1b"}).status == 200
     assert "new:1b" not in daemon.models()
     wait_until(lambda: members(before) == [], "the process of the removed model has ended")
+
+
+def test_a_removal_is_well_though_two_backends_have_the_same_store(start: Start, store: Path) -> None:
+    daemon = start(second={"id": "other"}).ready("m1:1b")
+    assert ask(daemon.url, "DELETE", "/api/delete", {"model": "m1:1b"}).status == 200
+    assert "m1:1b" not in daemon.models()
+    reply = ask(daemon.url, "DELETE", "/api/delete", {"model": "m1:1b"})
+    assert (reply.status, b"not found" in reply.body) == (404, True)
 
 
 def test_what_is_broken_in_the_store_is_told_and_costs_no_other_model(start: Start, store: Path) -> None:

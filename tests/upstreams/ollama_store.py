@@ -25,7 +25,7 @@ def manifest(*layers: dict[str, Any], **more: Any) -> dict[str, Any]:
     """A manifest of layers."""
     config = {"mediaType": "application/vnd.docker.container.image.v1+json", "digest": "sha256:" + "0" * 64, "size": 2}
     kind = "application/vnd.docker.distribution.manifest.v2+json"
-    return {"schemaVersion": 2, "mediaType": kind, "config": config, "layers": list(layers), **more}
+    return {"schemaVersion": 2, "mediaType": kind, "config": config, "layers": list(layers)} | more
 
 
 def place(store: Path, name: str, tree: str = "manifests") -> Path:

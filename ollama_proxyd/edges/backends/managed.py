@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -18,9 +19,11 @@ from ollama_proxyd.core.features import EngineWishes, as_wished
 from ollama_proxyd.core.fleet import BackendSpec, LoadedModel, Model, Probe
 from ollama_proxyd.core.management import Managed, Management
 from ollama_proxyd.core.memory_budget import RAM
+from ollama_proxyd.core.model_names import resolve
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Json, Request
 from ollama_proxyd.core.slots import Slots, SlotsFrom
+from ollama_proxyd.dialects.framing.jsonbody import object_in
 from ollama_proxyd.dialects.ollama.models import describe
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.findings import filled
@@ -86,7 +89,18 @@ class ManagedBackend:
             raise ProxyError(ErrorKind.UNSUPPORTED, f"backend {self._spec.id} changes no files of models")
         async with self._of_the_store() as backend, aclosing(backend.manage(asked)) as pieces:
             async for piece in pieces:
+                if isinstance(piece, Managed) and piece.status == HTTPStatus.NOT_FOUND and await self._is_done(asked):
+                    yield Managed(HTTPStatus.OK, "")
+                    return
                 yield piece
+
+    async def _is_done(self, asked: Management) -> bool:
+        """Whether another backend with the same store has deleted meanwhile what was there."""
+        fields = object_in(asked.body) if asked.path == "/api/delete" and isinstance(asked.body, bytes) else None
+        name = fields and (fields.get("model") or fields.get("name"))
+        files = {each.name: each.path for each in (await self._looked()).files}
+        held = resolve(name, files) if isinstance(name, str) else None
+        return held is not None and await asyncio.to_thread(_is_gone, files[held])
 
     @asynccontextmanager
     async def _of_the_store(self) -> AsyncIterator[OwnBackend]:

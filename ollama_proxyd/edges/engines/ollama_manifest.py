@@ -34,9 +34,16 @@ class Manifest(msgspec.Struct, rename="camel", frozen=True):
     """The files of a model, or the same model for several runners."""
 
     layers: list[Layer] | None = None
+    config: Layer | None = None
     manifests: list["Manifest"] | None = None
     runner: str = ""
     digest: str = ""
+
+
+class Remote(msgspec.Struct, frozen=True):
+    """What the configuration of a model says of where it runs; empty: here."""
+
+    remote_host: str = ""
 
 
 class Written(NamedTuple):
@@ -97,17 +104,30 @@ def written_in(path: Path) -> tuple[Written, os.stat_result]:
     return written, state
 
 
-def layers_of(manifest: Manifest, blobs: Blobs) -> list[Layer]:
-    """The layers of the model that Ollama would run; raises UnusableError."""
+def chosen(manifest: Manifest, blobs: Blobs) -> Manifest:
+    """The one that Ollama would run; raises UnusableError."""
     if not manifest.manifests:
-        return manifest.layers or []
+        return manifest
     able = [each for each in manifest.manifests if each.runner.lower() in _RUNNERS]
     if not able:
         raise UnusableError("it is for no runner that Linux has")
     first = min(able, key=lambda each: _RUNNERS.index(each.runner.lower()))
     if not first.layers and first.digest:
-        first = written_in(blobs.path(first.digest))[0].manifest
-    return first.layers or []
+        return written_in(blobs.path(first.digest))[0].manifest
+    return first
+
+
+def is_elsewhere(manifest: Manifest, blobs: Blobs) -> bool:
+    """Whether a model runs on another machine, such as in Ollama's cloud; raises UnusableError."""
+    if manifest.config is None or not manifest.config.digest:
+        return False
+    path, state = blobs.look(manifest.config)
+    if state.st_size > MOST_BYTES:
+        return False
+    try:
+        return bool(msgspec.json.decode(path.read_bytes(), type=Remote).remote_host)
+    except (OSError, *UNREADABLE):
+        return False
 
 
 @lru_cache(maxsize=MOST_KNOWN)

@@ -16,7 +16,7 @@ from ollama_proxyd.core.fleet import Model
 from ollama_proxyd.core.gguf import GgufFacts
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.text import printable
-from ollama_proxyd.edges.engines.ollama_manifest import Blobs, UnusableError, layers_of, written_in
+from ollama_proxyd.edges.engines.ollama_manifest import Blobs, UnusableError, chosen, is_elsewhere, written_in
 from ollama_proxyd.edges.engines.on_disk import MOST_UNUSABLE, facts_of, state_of, time_of, unusable
 from ollama_proxyd.edges.plumbing.gguf import GgufError
 
@@ -125,12 +125,16 @@ def _shortest(parts: Parts) -> str:
     return f"{model}:{tag}" if namespace.lower() == "library" else f"{namespace}/{model}:{tag}"
 
 
-def _model(path: Path, name: str, blobs: Blobs) -> ModelFile:
+def _model(path: Path, name: str, blobs: Blobs) -> ModelFile | None:
+    """The model of a manifest; None for one that runs elsewhere. Raises UnusableError."""
     written, state = written_in(path)
-    layers = layers_of(written.manifest, blobs)
+    manifest = chosen(written.manifest, blobs)
+    layers = manifest.layers or []
     weights = [each for each in layers if each.media_type in _WEIGHTS]
     if not weights:
-        raise UnusableError("it has no weights, as those have none that run in Ollama's cloud")
+        if is_elsewhere(manifest, blobs):
+            return None
+        raise UnusableError("it names no weights")
     parts = [blobs.look(each) for each in weights]
     beside_bytes = sum(blobs.look(each)[1].st_size for each in layers if each.media_type in _BESIDE)
     size_bytes = sum(state.st_size for _, state in parts) + beside_bytes

@@ -111,9 +111,14 @@ async def test_a_model_that_only_embeds_is_known_before_it_runs(store: Path, tmp
     assert able == {"embeds:latest": frozenset({"embedding"}), "writes:latest": None}
 
 
-async def test_a_model_of_the_cloud_is_none_here(store: Path) -> None:
-    place(store, "big:cloud").write_text(json.dumps(manifest()))
-    assert "no weights" in await why_not(store)
+async def test_a_model_of_the_cloud_is_none_here_and_nothing_is_wrong_with_it(store: Path) -> None:
+    for number, told in enumerate((b'{"remote_host": "https://ollama.com", "remote_model": "big"}', b"{}", b"{")):
+        config = layer(store, told)
+        place(store, f"big:cloud{number}").write_text(json.dumps(manifest(config=config, layers=None)))
+    shelf = await look(store)
+    assert shelf.files == ()
+    assert [Path(str(each.values["path"])).name for each in shelf.unusable] == ["cloud1", "cloud2"]
+    assert {each.values["detail"] for each in shelf.unusable} == {"it names no weights"}
 
 
 @pytest.mark.parametrize(
