@@ -1,10 +1,14 @@
 """Whether an engine can serve: its health route, and what that does not tell."""
 
 from http import HTTPStatus
+from typing import Final
 
 from ollama_proxyd.core.errors import ENGINE_DEAD, ProxyError
 from ollama_proxyd.edges.backends.engine import Engine
 from ollama_proxyd.edges.backends.server import Server, is_loading
+
+LONGEST_S: Final = 24 * 3600.0
+"""A load may take longer than an answer may; who waits for it bounds that by start_timeout_s."""
 
 
 async def health(server: Server, engine: Engine) -> None:
@@ -29,7 +33,7 @@ async def settle(server: Server, engine: Engine, model: str) -> None:
     refusal: ProxyError | None = None
     for each in engine.loading:
         try:
-            await server.ask(each.path, each.body(model), is_patient=True)
+            await server.ask(each.path, each.body(model), within_s=LONGEST_S)
         except ProxyError as error:
             if error.status != HTTPStatus.BAD_REQUEST:
                 raise

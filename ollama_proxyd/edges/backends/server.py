@@ -130,13 +130,17 @@ class Server:
 
     async def fetch(self, path: str, question: Mapping[str, Json] | None = None, *, is_patient: bool = False) -> Json:
         """A short answer that must be JSON, read kindly; one as late as an answer's first word may be is waited for."""
-        reply, body = await self.ask(path, question, is_patient=is_patient)
+        within_s = self._client.timeouts.first_byte_s if is_patient else None
+        reply, body = await self.ask(path, question, within_s=within_s)
         return await off_loop(len(body), partial(_decoded, reply, body))
 
     async def ask(
-        self, path: str, question: Mapping[str, Json] | None = None, *, is_patient: bool = False
+        self, path: str, question: Mapping[str, Json] | None = None, *, within_s: float | None = None
     ) -> tuple[Reply, bytes]:
-        """A short answer, with a POST if there is a question; a status of 400 or more raises what it means."""
+        """A short answer, with a POST if there is a question; a status of 400 or more raises what it means.
+
+        It begins `within_s`; None: within the time of each request of a health check.
+        """
         headers = {"Accept": JSON_TYPE, **self._authorization}
         method, body = "GET", None
         if question is not None:
@@ -148,7 +152,7 @@ class Server:
             self.who,
             headers,
             body,
-            first_byte_s=self._client.timeouts.first_byte_s if is_patient else self._client.timeouts.probe_s,
+            first_byte_s=self._client.timeouts.probe_s if within_s is None else within_s,
             way=self._way,
             keeps=question is not None,  # until the next health check none would be kept
         )

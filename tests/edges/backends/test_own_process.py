@@ -1,11 +1,13 @@
 """What asks one process of Ollama that the proxy runs: for one model, which the proxy alone has it load and leave."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted
@@ -13,6 +15,7 @@ from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.dialects.ollama import parse as ollama
 from ollama_proxyd.dialects.openai import parse as openai
 from ollama_proxyd.edges.backends.process import OwnProcess
+from ollama_proxyd.edges.plumbing.http import Timeouts
 from tests.upstreams.engines import ENGINES
 from tests.upstreams.fake_engines import FakeEngine, Says, a_client, serving, spec_of
 from tests.upstreams.ollama_program import BROKEN, GONE
@@ -45,6 +48,16 @@ async def test_a_model_that_only_embeds_is_loaded_by_no_input() -> None:
     async with process_of(generate=refused, embed=Says({"model": "m", "embeddings": []})) as (process, engine):
         await process.settle("m")
         assert posted(engine)[1] == ("/api/embed", {"model": "m", "input": [], "keep_alive": -1})
+
+
+async def test_a_load_may_take_longer_than_an_answer_may() -> None:
+    async def slow(_: web.Request) -> web.Response:
+        await asyncio.sleep(0.6)
+        return Says(LOADED).response()
+
+    engine = FakeEngine({"POST /api/generate": slow})
+    async with serving(engine), a_client(Timeouts(first_byte_s=0.2, probe_s=0.2)) as client:
+        await OwnProcess(spec_of(engine.url, Api.OLLAMA, "ollama"), client, "", "m").settle("m")
 
 
 async def test_a_load_that_fails_is_not_tried_another_way() -> None:
