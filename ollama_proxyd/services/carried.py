@@ -59,6 +59,9 @@ class Carried:
     def _hold(self, backend_id: str) -> None:
         """Take a slot there; one that was removed meanwhile has none."""
         self.backend_id = backend_id
+        ranked = self.picked.decision.ranked
+        self.model = next((each.model for each in ranked if each.backend_id == backend_id), ranked[0].model)
+        """The name that the backend has for the model."""
         self._begun_s = self._clock.monotonic()
         if self._fleet.has(backend_id):
             self._neighbours = self._fleet.view(backend_id).in_flight
@@ -70,12 +73,6 @@ class Carried:
     def under_way(self) -> UnderWay:
         """When it began, and how long it is expected to take."""
         return UnderWay(self._begun_s, self._expected_s, self.model)
-
-    @property
-    def model(self) -> str:
-        """The name that the backend has for the model."""
-        ranked = self.picked.decision.ranked
-        return next((each.model for each in ranked if each.backend_id == self.backend_id), ranked[0].model)
 
     def begun(self, status: int, served: str | None) -> None:
         """The head of the answer has come, from the endpoint that the gateway names, else from the first."""

@@ -21,17 +21,15 @@ class PrefixIndex:
     def cached_tokens(self, blocks: Sequence[int]) -> Mapping[str, float]:
         """How many tokens of a prompt each backend is likely to have read already; those without any are absent."""
         found: dict[str, float] = {}
+        lost = self._lost.get
         for count, block in enumerate(blocks, 1):
             readers = self._readers.get(block, _NONE)
-            able = [each for each in (found if count > 1 else readers) if self._has(readers, each)]
+            able = [each for each in (found if count > 1 else readers) if readers.get(each) == lost(each, 0)]
             able = able if count == 1 else [each for each in able if found[each] == (count - 1) * TOKENS_PER_BLOCK]
             if not able:
                 break
             found.update(dict.fromkeys(able, count * TOKENS_PER_BLOCK))
         return found
-
-    def _has(self, readers: Mapping[str, int], backend_id: str) -> bool:
-        return readers.get(backend_id) == self._lost.get(backend_id, 0)
 
     def note(self, backend_id: str, blocks: Sequence[int]) -> None:
         """A backend is about to read a prompt."""
