@@ -1,14 +1,12 @@
-"""What others do: rules that need no estimates, and a bound that no schedule passes."""
+"""What others do: rules that need no estimates."""
 
 import asyncio
-import math
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeAlias
 
-from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.core.values import value
 from ollama_proxyd.sim.machines import Device, Machine
 from ollama_proxyd.sim.traffic import Job
@@ -124,46 +122,3 @@ def baselines(machine: Machine) -> list[Baseline]:
         for name, make in rules.items()
         for unloads in (False, True)
     ]
-
-
-@value
-class Bound:
-    """The least joules and seconds of waiting that a day could cost at a price of time."""
-
-    energy_j: float
-    waiting_s: float
-
-    def cost_j(self, price_w: float) -> float:
-        """Both as joules."""
-        return self.energy_j + price_w * self.waiting_s
-
-
-def lower_bound(machine: Machine, jobs: Sequence[Job], price_w: float) -> Bound:
-    """What the whole day costs at least, for a scheduler that knows all lengths.
-
-    Each request is alone: no queue, no contention, the best prefix cached. Its model is loaded anew, or was kept since
-    the last request of any kind. Work in such a gap is credited at the tail's watts.
-    """
-    energy_j = waiting_s = 0.0
-    before_s, seen = -math.inf, set[str]()
-    for job in jobs:
-        price = 0.0 if job.background else price_w
-        gap_s = job.at_s - before_s if job.model in seen else math.inf
-        able = (device for device in machine.devices if device.holds(job.model))
-        joules, seconds = min((_alone(device, job, gap_s, price) for device in able), key=lambda s: s[0] + price * s[1])
-        energy_j += joules
-        waiting_s += 0.0 if job.background else seconds
-        before_s = job.at_s
-        seen.add(job.model)
-    return Bound(energy_j, waiting_s)
-
-
-def _alone(device: Device, job: Job, gap_s: float, price_w: float) -> tuple[float, float]:
-    """Joules and seconds of a request that is alone on a device."""
-    seconds = device.prefill_time_s(job.model, job.new_tokens)
-    if job.operation is not Operation.EMBEDDING:
-        seconds += device.decode_time_s(job.model, job.output_tokens)
-    load_j, load_s = device.load_energy_j(job.model), device.load_time_s(job.model)
-    if device.resident_w * gap_s < load_j + price_w * load_s:
-        load_j, load_s = device.resident_w * gap_s, 0.0
-    return (device.power_w - device.resident_w) * seconds + load_j, seconds + load_s

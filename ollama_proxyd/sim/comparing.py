@@ -6,7 +6,8 @@ from typing import Any
 
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.values import value
-from ollama_proxyd.sim.baselines import baselines, lower_bound
+from ollama_proxyd.sim.baselines import baselines
+from ollama_proxyd.sim.bound import lower_bound_j
 from ollama_proxyd.sim.machines import MACHINES, Device
 from ollama_proxyd.sim.play import Contender, Figures, mean, play
 from ollama_proxyd.sim.product import Product
@@ -44,7 +45,7 @@ def rows(question: Question) -> Iterator[dict[str, Any]]:
         row["share_percent"] = _shares([job.backend for _, jobs in days for job in jobs], machine.devices)
         if isinstance(contender, Product) and contender.mode is not Mode.AUTO:
             price_w = DEFAULT_TABLE[contender.mode].price_of_time_w
-            bounds = [lower_bound(machine, jobs, price_w).cost_j(price_w) / len(jobs) for _, jobs in days]
+            bounds = [lower_bound_j(machine, jobs, price_w) / len(jobs) for _, jobs in days]
             cost_j = fmean([figures.cost_j(price_w) for figures, _ in days])
             row |= {
                 "price_of_time_watts": price_w,

@@ -4,13 +4,15 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.requests import Operation
-from ollama_proxyd.sim.baselines import RULES, Baseline, lower_bound
+from ollama_proxyd.sim.baselines import RULES, Baseline
+from ollama_proxyd.sim.bound import lower_bound_j
 from ollama_proxyd.sim.machines import LAPTOP, MACHINES
 from ollama_proxyd.sim.play import Figures, play
 from ollama_proxyd.sim.product import Product, Serving
@@ -70,12 +72,30 @@ def test_no_rule_passes_the_bound(rule: str) -> None:
     for unloads in (False, True):
         figures, jobs = play(LAPTOP, traffic, Baseline(rule, RULES[rule], unloads), seed=1)
         for price_w in (0.0, 7.0, 100.0):
-            assert figures.cost_j(price_w) * len(jobs) > lower_bound(LAPTOP, jobs, price_w).cost_j(price_w)
+            assert figures.cost_j(price_w) * len(jobs) > lower_bound_j(LAPTOP, jobs, price_w)
 
 
 def test_the_product_does_not_pass_the_bound() -> None:
     figures, jobs = play(LAPTOP, Traffic(LAPTOP.chats, 1.0, programs=("chat",)), Product(Mode.EFFICIENCY), seed=1)
-    assert figures.cost_j(2.0) * len(jobs) > lower_bound(LAPTOP, jobs, 2.0).cost_j(2.0)
+    assert figures.cost_j(2.0) * len(jobs) > lower_bound_j(LAPTOP, jobs, 2.0)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_agents_in_batches_and_queues_do_not_pass_the_bound(machine: str) -> None:
+    traffic = Traffic(("chat:3b",), hours=0.2, rate=4.0, programs=("agents",))
+    for rule in ("fastest", "least connections"):
+        figures, jobs = play(MACHINES[machine], traffic, Baseline(rule, RULES[rule]), seed=1)
+        assert figures.cost_j(7.0) * len(jobs) > lower_bound_j(MACHINES[machine], jobs, 7.0)
+
+
+def test_the_bound_counts_that_one_waits_while_another_has_the_slot() -> None:
+    (device,) = [each for each in LAPTOP.devices if each.id == "igpu"]
+    alone = replace(LAPTOP, devices=(device,))
+    jobs = [Job(100.0, "chat", "chat:8b", Operation.CHAT, 60, 60, 400) for _ in range(3)]
+    busy_s = device.prefill_time_s("chat:8b", 60) + device.decode_time_s("chat:8b", 400)
+    without_j = lower_bound_j(alone, jobs, 0.0) + 7.0 * (device.load_time_s("chat:8b") + 3 * busy_s)
+    waits_j = 7.0 * (1 + 2) * busy_s
+    assert without_j + 0.8 * waits_j < lower_bound_j(alone, jobs, 7.0) <= without_j + waits_j
 
 
 def test_a_lone_answer_costs_what_its_phases_cost() -> None:
