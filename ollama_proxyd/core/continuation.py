@@ -1,6 +1,5 @@
 """An answer that breaks in the middle: what its client has, and whether another backend can go on from there."""
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum
@@ -41,8 +40,8 @@ class Obstacle(Enum):
     """No other backend that could go on can serve now."""
 
 
-MOST_PLAIN_BYTES = 8 * 1024
-"""So many frames are kept as they came, some 40 tokens; more are packed, to a tenth or less: they repeat themselves."""
+MOST_PLAIN_BYTES = 4 * 1024
+"""So many frames are kept as they came, some 20 tokens; more are packed, to a tenth or less: they repeat themselves."""
 MOST_PACKED_BYTES = 128 * 1024
 """Of so many the reading is put off, some 650 tokens: few answers break, and reading costs as much as passing on."""
 MOST_CHARACTERS = 4 * 1024 * 1024
@@ -56,7 +55,7 @@ class Transcript:
         self._read: Read | None = None
         self._frames: list[bytes] = []
         self._plain_bytes = 0
-        self._packs: deque[tuple[int, bytes]] = deque()
+        self._packs: list[tuple[int, bytes]] = []
         """Frames before those, packed, with their size."""
         self._packed_bytes = self._read_bytes = 0
         self._text: list[str] = []
@@ -119,7 +118,7 @@ class Transcript:
             self._read_pack()
 
     def _read_pack(self) -> None:
-        size_bytes, pack = self._packs.popleft()
+        size_bytes, pack = self._packs.pop(0)
         self._packed_bytes -= size_bytes
         if not self._is_lost:
             self._read_block(decompress(pack))

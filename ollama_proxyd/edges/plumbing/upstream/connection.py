@@ -17,6 +17,7 @@ from ollama_proxyd.edges.plumbing.upstream.head import (
     too_much,
 )
 
+_NOTHING: Final = memoryview(b"")
 _MOST_HELD_BYTES: Final = 256 * 1024
 """So much of an answer waits for its reader before the server has to wait."""
 _MOST_BESIDE_BODY_BYTES: Final = 4 * MOST_HEADER_BYTES
@@ -39,7 +40,7 @@ class Connection(asyncio.Protocol):
         """Takes what comes, instead of a reader that waits for it."""
         self._refusal: BaseException | None = None
         """What it raised."""
-        self._unsent = memoryview(b"")
+        self._unsent = _NOTHING
         self._is_full = False
         """Whether the transport takes nothing more for now."""
         self.is_open = False
@@ -149,7 +150,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close the connection at once."""
-        self._unsent = memoryview(b"")
+        self._unsent = _NOTHING
         if self.is_open:
             self.is_open = False
             self._transport.abort()
@@ -247,7 +248,7 @@ class Connection(asyncio.Protocol):
             self._is_complete, self._keeps = True, False
         if status >= 400:
             self._keeps = self._keeps and not self._unsent
-            self._unsent = memoryview(b"")
+            self._unsent = _NOTHING
         self._wake()
 
     def on_body(self, piece: bytes) -> None:
