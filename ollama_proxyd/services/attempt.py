@@ -25,13 +25,14 @@ MOST_HELD_EVENTS = 65_536
 class Attempt:
     """The events of one backend's answer; leaving the context ends the work upstream and gives the slot back.
 
-    The consumer of `events` sets `finished`, the last of them.
+    The consumer of `events` gives the last of them to `finish`.
     """
 
     __slots__ = (
         "_asked_s",
         "_begun_s",
         "_clock",
+        "_cost",
         "_decision",
         "_energy",
         "_lease",
@@ -67,6 +68,8 @@ class Attempt:
         self.count_tokens: Callable[[], int] = int
         """How many tokens its client has of it by now."""
         self._asked_s: float | None = None
+        self._cost: Energy | None = None
+        """What it cost, once nothing more is charged."""
         self.moved = False
         """Whether another backend goes on although this one served."""
         self.ended: AttemptEnded | None = None
@@ -75,9 +78,20 @@ class Attempt:
     @property
     def energy(self) -> Energy:
         """What it cost, as far as is known."""
-        if self.ended is not None:
-            return self.ended.energy
+        if self._cost is not None:
+            return self._cost
         return self._metered.energy(stream=self._request.stream, finished=self.finished or Finished())
+
+    def finish(self, finished: Finished) -> None:
+        """The last event came: the backend's work is over, and charged."""
+        self.finished = finished
+        self._charge(finished)
+
+    def _charge(self, finished: Finished) -> Energy:
+        """Have the work charged, once."""
+        if self._cost is None:
+            self._cost = self._energy.end(self._metered, self._clock.monotonic(), finished, stream=self._request.stream)
+        return self._cost
 
     @property
     def elapsed_s(self) -> float:
@@ -195,7 +209,7 @@ class Attempt:
             usage=finished.usage,
             timings=finished.timings,
             finish=self.finished.reason if self.finished else None,
-            energy=self._energy.end(self._metered, now_s, finished, stream=request.stream),
+            energy=self._charge(finished),
             spent=spent,
             currency=currency,
             skipped_frames=finished.skipped_frames,

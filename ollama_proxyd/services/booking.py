@@ -1,10 +1,9 @@
 """Enters each request into the books: where it went, and how it ended."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.comparison import compare
 from ollama_proxyd.core.requests import Request
@@ -14,7 +13,8 @@ from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.request_trace import RequestTrace
-from ollama_proxyd.services.session import Session
+
+ENDED = "ended_by_admin"
 
 
 class Booking:
@@ -22,46 +22,82 @@ class Booking:
 
     def __init__(self, clock: Clock, activity: Activity, ledger: Ledger, governor: Governor) -> None:
         self._clock = clock
-        self._activity = activity
+        self.activity = activity
         self._ledger = ledger
         self._governor = governor
-        self._sessions: dict[Session, None] = {}
+        self.under_way: dict[Session, None] = {}
 
     @property
-    def sessions(self) -> Sequence[Session]:
+    def sessions(self) -> "Sequence[Session]":
         """The requests under way, the oldest first."""
-        return tuple(self._sessions)
+        return tuple(self.under_way)
 
-    @contextmanager
-    def of(self, request: Request, arrived_s: float | None = None) -> Iterator[RequestTrace]:
-        """What is known of a request while it runs; how it ended is entered into the books."""
+    def of(self, request: Request, arrived_s: float | None = None) -> "Session":
+        """A request while it runs."""
         trace = RequestTrace(request, self._clock, self._clock.monotonic() if arrived_s is None else arrived_s)
-        session = Session(trace)
-        self._sessions[session] = None
-        self._activity.begin()
-        try:
-            with session:
-                yield trace
-            trace.error = None
-        except ProxyError as error:
-            trace.error = error.kind
-            if trace.decision is None:
-                raise
-            raise RoutedError.of(error, trace.decision, trace.backend_id) from error
-        except (asyncio.CancelledError, GeneratorExit):
-            trace.error, trace.cancelled = None, True
-            raise
-        finally:
-            del self._sessions[session]
-            self._activity.end()
-            if not trace.is_told:
-                self.tell(trace, has_begun=False)
-            self._ledger.record(trace.close())
+        return Session(trace, self)
 
     def tell(self, trace: RequestTrace, *, has_begun: bool) -> None:
         """Tell where the request went; where an answer has begun, also where Performance would have sent it."""
         if has_begun and trace.decision is not None and trace.assessment is not None:
             performance = self._governor.modes.value.table[Mode.PERFORMANCE]
             trace.instead = compare(trace.decision, trace.assessment, performance, self._ledger.loaded_instead)
+        trace.assessment = None  # it holds a picture of the whole fleet, and an answer may take long
         trace.is_told = has_begun
         self._ledger.note_routed(trace.routed())
+
+    def close(self, trace: RequestTrace) -> None:
+        """Enter a request that has ended."""
+        if not trace.is_told:
+            self.tell(trace, has_begun=False)
+        self._ledger.record(trace.close())
+
+
+class Session:
+    """A context around the work on a request, in the task that works on it; somebody else may end it.
+
+    How it ended is entered into the books. What fails after a decision tells of it.
+    """
+
+    __slots__ = ("_booking", "_is_ended", "_task", "trace")
+
+    def __init__(self, trace: RequestTrace, booking: Booking) -> None:
+        self.trace = trace
+        self._booking = booking
+        self._task = asyncio.current_task()
+        self._is_ended = False
+
+    def end(self) -> bool:
+        """End it at once, whatever it waits for; whether that was not done before."""
+        if self._task is None or self._is_ended:
+            return False
+        self._is_ended = self._task.cancel()
+        return self._is_ended
+
+    def __enter__(self) -> RequestTrace:
+        self._booking.under_way[self] = None
+        self._booking.activity.begin()
+        return self.trace
+
+    def __exit__(self, _kind: object, error: BaseException | None, _frames: object) -> None:
+        booking, trace, told = self._booking, self.trace, None if error is None else self._meant(error)
+        if told is None:
+            trace.error = None
+        elif isinstance(told, ProxyError):
+            trace.error = told.kind
+        elif isinstance(told, asyncio.CancelledError | GeneratorExit):
+            trace.error, trace.cancelled = None, True
+        del booking.under_way[self]
+        booking.activity.end()
+        booking.close(trace)
+        if isinstance(told, ProxyError) and trace.decision is not None:
+            raise RoutedError.of(told, trace.decision, trace.backend_id) from told
+        if told is not None and told is not error:
+            raise told from None
+
+    def _meant(self, error: BaseException) -> BaseException:
+        """What the client is told of a cancellation, which may come through the one who reads the answer."""
+        is_cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
+        if not is_cancelled or not self._is_ended or self._task is None or self._task.uncancel():
+            return error
+        return ProxyError(ErrorKind.FORBIDDEN, "an administrator of this proxy ended the request", code=ENDED)

@@ -133,7 +133,7 @@ class Delivery:
             self._transcript.add(event)
             return event
         if self._attempt is not None:
-            self._attempt.finished = event
+            self._attempt.finish(event)
         spoken = self.request.spoken
         whole = event if spoken is None else with_former(event, spoken, self._former)
         self.finished = replace(whole, timings=self._timed(whole.timings), energy=self._cost())

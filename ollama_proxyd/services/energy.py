@@ -47,6 +47,9 @@ class Metered:
     clock: Clock
     first_s: float | None = None
     is_charged: bool = False
+    """Whether nothing more is charged to it."""
+    is_settled: bool = False
+    """Whether the reading that tells what it cost has come."""
     ended: AttemptEnded | None = None
 
     def energy(self, *, stream: bool, finished: Finished) -> Energy:
@@ -117,7 +120,9 @@ class EnergyAccounts:
     def book(self, metered: Metered, ended: AttemptEnded) -> None:
         """Take note of how it ended."""
         metered.ended = ended
-        if metered.is_charged:
+        if metered.is_settled:
+            self._tell(metered)
+        elif metered.is_charged:
             del self._metered[metered.share]
             self.booked.publish(ended)
 
@@ -130,6 +135,7 @@ class EnergyAccounts:
     def _tell(self, metered: Metered) -> None:
         ended = metered.ended
         if ended is None:
+            metered.is_settled = True
             return
         self._metered.pop(metered.share, None)
         finished = Finished(usage=ended.usage, timings=ended.timings)

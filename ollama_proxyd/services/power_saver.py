@@ -101,6 +101,8 @@ class PowerSaver:
             self._look()
 
     def _note_ended(self, ended: AttemptEnded) -> None:
+        if not (self._settings.hold or self._running):
+            return
         work = Work(ended.backend_id, ended.model)
         if self._running[work] > 1:
             self._running[work] -= 1

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -238,6 +238,23 @@ async def test_what_a_counter_will_tell_is_booked_when_it_has_told(card: Gauge, 
     assert told.energy.total_j == pytest.approx(48.0 * told.busy_s, rel=0.05)
     assert told.energy.decode_j > 5 * told.energy.prefill_j > 0
     assert bench.services.ledger.totals("nvidia").energy_j == told.energy.total_j
+
+
+async def test_work_is_charged_up_to_its_last_event_and_booked_once_however_slowly_a_client_takes_that(
+    card: Gauge, tasks: Tasks
+) -> None:
+    bench = await bench_of(card, slots=1)
+    await begun(bench, tasks)
+    async with aclosing(bench.services.gateway.answer(request(target="nvidia"))) as events:
+        async for event in events:
+            if isinstance(event, Finished):
+                await pass_by(3 * PERIOD_S)
+                assert not bench.booked
+    (told,) = bench.booked
+    assert told.energy.source is Source.MEASURED
+    assert 0 < told.energy.total_j < 48.0 * (told.busy_s - 2 * PERIOD_S)
+    await pass_by(3 * PERIOD_S)
+    assert len(bench.booked) == 1
 
 
 async def test_watts_that_a_sensor_shows_are_attributed(card: Gauge, tasks: Tasks) -> None:

@@ -21,8 +21,8 @@ from ollama_proxyd.edges.http_api.admin_callers import ONE, PREFIX, admin_of, wh
 from ollama_proxyd.edges.http_api.context import SETTINGS, services_of
 from ollama_proxyd.edges.http_api.management import Whole, ask_all, managing
 from ollama_proxyd.edges.http_api.strict_json import json_reply
+from ollama_proxyd.services.booking import Session
 from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.session import Session
 
 MOST_NAME_CHARACTERS = 512
 

@@ -67,6 +67,11 @@ class _Protocol(Door):
             self._path = line[1].decode("ascii")
         super().data_received(data)
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on after a pause; aiohttp also asks for it at the end of each body, where the parser has nothing left."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def handle_error(
         self,
         request: web.BaseRequest,
