@@ -276,6 +276,10 @@ class Simulated:
         self.domain.end(share, self.now_s, Rates(which, which) if what == "end_counted" else None)
 
 
+SAME: Any = {"rel": 1e-12, "abs": 1e-6}
+"""Joules are added up in another order: where they are many, the last digits differ."""
+
+
 @given(steps=STEPS, kind=st.sampled_from([CARD, PACKAGE]))
 def test_no_joule_is_lost_or_charged_twice(steps: list[tuple[str, float, int]], kind: Any) -> None:
     told = Simulated(PowerDomain("it", 0.0, **kind))
@@ -284,10 +288,10 @@ def test_no_joule_is_lost_or_charged_twice(steps: list[tuple[str, float, int]], 
         told.step(*step)
     told.domain.settle(told.now_s + 1.0, counter(told.now_s + 1.0, told.joules))
     assert all(share.before_j >= 0 and share.after_j >= 0 for share in told.all)
-    assert sum(map(cost, told.all)) == pytest.approx(of(told.domain, Account.ACTIVE), abs=1e-6)
-    assert sum(told.domain.tails.values()) == pytest.approx(of(told.domain, Account.IDLE_TAIL), abs=1e-6)
+    assert sum(map(cost, told.all)) == pytest.approx(of(told.domain, Account.ACTIVE), **SAME)
+    assert sum(told.domain.tails.values()) == pytest.approx(of(told.domain, Account.IDLE_TAIL), **SAME)
     if not any(what == "silent" for what, _, _ in steps):
-        assert sum(told.domain.sums.values()) == pytest.approx(told.joules, abs=1e-6)
+        assert sum(told.domain.sums.values()) == pytest.approx(told.joules, **SAME)
 
 
 @pytest.mark.parametrize(
