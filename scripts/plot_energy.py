@@ -44,10 +44,10 @@ def main(source: str, target: str) -> None:
     for place, names in labels(rows):
         is_mode = any(name in (*MODES, "Auto") for name in names)
         to_left = is_mode or place[0] > FAR_S
-        shift, side = ((-6, -12 if is_mode else 4), "right") if to_left else ((6, 4), "left")
-        axes.annotate(
-            "; ".join(names), place, xytext=shift, textcoords="offset points", ha=side, fontsize=9 if is_mode else 7
-        )
+        shift, side = ((4 if is_mode else -6, -6 if is_mode else 4), "right") if to_left else ((6, 4), "left")
+        # Modes lie close together: their names slant, so that none covers the next.
+        slant = {"rotation": 45, "va": "top", "fontsize": 9} if is_mode else {"fontsize": 7}
+        axes.annotate("; ".join(names), place, xytext=shift, textcoords="offset points", ha=side, **slant)
     front = sorted((row["waiting_seconds"], row["energy_joules"]) for row in rows if row["name"] in MODES)
     axes.plot(*zip(*front, strict=True), c="tab:blue", lw=1)
     axes.set(xscale="log", yscale="log", xlabel="mean waiting for an answer, s", ylabel="joules per request")
@@ -56,7 +56,7 @@ def main(source: str, target: str) -> None:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
-    axes.margins(0.12)
+    axes.margins(0.12, 0.2)
     axes.grid(which="both", lw=0.3)
     figure.savefig(target, dpi=110)
 
