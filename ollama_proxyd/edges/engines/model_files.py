@@ -10,7 +10,6 @@ from typing import Final
 
 import msgspec
 
-from ollama_proxyd.core.counts import human_count
 from ollama_proxyd.core.engine_files import ModelFile, Shelf
 from ollama_proxyd.core.engine_program import EngineProgram, Form
 from ollama_proxyd.core.fleet import Model
@@ -18,7 +17,7 @@ from ollama_proxyd.core.folder_facts import facts_of_config
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.text import printable
 from ollama_proxyd.edges.engines.ollama_store import shelf_of
-from ollama_proxyd.edges.engines.on_disk import MOST_UNUSABLE, facts_of, state_of, time_of, unusable
+from ollama_proxyd.edges.engines.on_disk import MOST_UNUSABLE, described, facts_of, state_of, time_of, unusable
 from ollama_proxyd.edges.plumbing.gguf import GgufError
 
 DEEPEST: Final = 3
@@ -110,17 +109,8 @@ def _gguf(path: Path) -> ModelFile | Reason | None:
         facts = facts_of(path, tuple(state_of(each) for each in states))
     except GgufError as error:
         return unusable(path, str(error))
-    model = Model(
-        path.stem if part is None else part["name"],
-        sum(each.st_size for each in states),
-        modified_at=time_of(states[0].st_mtime),
-        family=facts.architecture,
-        parameter_size=human_count(facts.parameters),
-        quantization=facts.quantization,
-        format="gguf",
-        context_length=facts.context_length,
-        embedding_length=facts.embedding_length,
-    )
+    name, size_bytes = path.stem if part is None else part["name"], sum(each.st_size for each in states)
+    model = described(Model(name, size_bytes, modified_at=time_of(states[0].st_mtime)), facts)
     return ModelFile(model, str(path), facts)
 
 

@@ -10,14 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from ollama_proxyd.core.counts import human_count
 from ollama_proxyd.core.engine_files import ModelFile, Shelf
 from ollama_proxyd.core.fleet import Model
 from ollama_proxyd.core.gguf import GgufFacts
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.text import printable
 from ollama_proxyd.edges.engines.ollama_manifest import Blobs, UnusableError, chosen, is_elsewhere, written_in
-from ollama_proxyd.edges.engines.on_disk import MOST_UNUSABLE, facts_of, state_of, time_of, unusable
+from ollama_proxyd.edges.engines.on_disk import MOST_UNUSABLE, described, facts_of, state_of, time_of, unusable
 from ollama_proxyd.edges.plumbing.gguf import GgufError
 
 SERVICE: Final = Path("/usr/share/ollama/.ollama/models")
@@ -141,7 +140,7 @@ def _model(path: Path, name: str, blobs: Blobs) -> ModelFile | None:
     model = Model(name, size_bytes, digest=written.digest, modified_at=time_of(state.st_mtime), format="safetensors")
     facts = _facts(*parts[-1]) if weights[-1].media_type == _MODEL else None  # the last one counts for Ollama
     if facts is not None:
-        model = _with(model, facts)
+        model = replace(described(model, facts), capabilities=frozenset({"embedding"}) if facts.is_embedding else None)
     return ModelFile(model, str(path), facts, str(blobs.root), beside_bytes)
 
 
@@ -150,17 +149,3 @@ def _facts(path: Path, state: os.stat_result) -> GgufFacts:
         return facts_of(path, (state_of(state),))
     except GgufError as error:
         raise UnusableError(str(error)) from error
-
-
-def _with(model: Model, facts: GgufFacts) -> Model:
-    """The model with what its file says of it."""
-    return replace(
-        model,
-        family=facts.architecture,
-        parameter_size=human_count(facts.parameters),
-        quantization=facts.quantization,
-        format="gguf",
-        context_length=facts.context_length,
-        embedding_length=facts.embedding_length,
-        capabilities=frozenset({"embedding"}) if facts.is_embedding else None,
-    )

@@ -1,11 +1,14 @@
 """What the folders of models have in common: the facts of files, and why one is no model."""
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from ollama_proxyd.core.counts import human_count
+from ollama_proxyd.core.fleet import Model
 from ollama_proxyd.core.gguf import GgufFacts
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.text import printable
@@ -28,6 +31,19 @@ def unusable(path: Path, why: str) -> Reason:
 def facts_of(path: Path, _states: tuple[State, ...]) -> GgufFacts:
     """What a file says, read again once it has changed; raises GgufError."""
     return read_gguf(path)
+
+
+def described(model: Model, facts: GgufFacts) -> Model:
+    """The model with what its file says of it."""
+    return replace(
+        model,
+        family=facts.architecture,
+        parameter_size=human_count(facts.parameters),
+        quantization=facts.quantization,
+        format="gguf",
+        context_length=facts.context_length,
+        embedding_length=facts.embedding_length,
+    )
 
 
 def state_of(state: os.stat_result) -> State:
