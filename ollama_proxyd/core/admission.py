@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Union
 
 from ollama_proxyd.core.requests import Priority
@@ -41,6 +42,8 @@ class Ticket:
     """The model as it was asked for."""
     passed_s: float | None = field(default=None, kw_only=True)
     """When a later one for the model in memory went before it first."""
+    look_at_s: float = field(default=-inf, kw_only=True)
+    """When it is decided anew if nothing happens before; a new one has not been asked yet."""
     number: int = field(default=0, kw_only=True)
     """Its place among those that arrived at the same moment."""
     line: Union["_Line", None] = field(default=None, kw_only=True)
@@ -139,6 +142,11 @@ class AdmissionQueue:
     def oldest_s(self) -> float | None:
         """When the request arrived that waits longest; None where none waits."""
         return min((line.head.arrived_s for line in self._lines.values()), default=None)
+
+    @property
+    def look_at_s(self) -> float:
+        """When the first of a line is to be decided anew."""
+        return min((line.head.look_at_s for line in self._lines.values()), default=inf)
 
     def ahead_of(self, priority: Priority) -> int:
         """How many wait that go before a new request."""

@@ -15,14 +15,13 @@ class Turn:
     ended_s: float
 
 
-def may_change(
-    turn: Turn, passed_s: float, now_s: float, longest_s: float, *, is_followed: bool, load_s: float = FOLLOW_UP_S
-) -> bool:
-    """Whether a request for another model may go, which was passed over first at `passed_s`.
+def may_change_s(
+    turn: Turn, passed_s: float, longest_s: float, *, is_followed: bool, load_s: float = FOLLOW_UP_S
+) -> float:
+    """From when on a request for another model may go, which was passed over first at `passed_s`.
 
     is_followed: a request for the present model waits that is no less urgent. load_s: what the change takes, which
     is the longest wait for a follower that pays.
     """
-    if now_s - max(passed_s, turn.begun_s) >= longest_s:
-        return True
-    return not is_followed and now_s - turn.ended_s >= min(FOLLOW_UP_S, load_s)
+    in_turn_s = max(passed_s, turn.begun_s) + longest_s
+    return in_turn_s if is_followed else min(in_turn_s, turn.ended_s + min(FOLLOW_UP_S, load_s))

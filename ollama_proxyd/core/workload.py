@@ -1,6 +1,7 @@
 """How long slots stay taken and requests wait for one, estimated from what is under way and what goes before."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from math import inf
 from typing import NamedTuple
 
 YIELDED_PER_S = 3.0
@@ -22,6 +23,11 @@ class UnderWay(NamedTuple):
         """How long it is expected to go on."""
         run_s = max(now_s - self.begun_s, 0.0)
         return max(self.expected_s - run_s, OVERDUE_SHARE * run_s)
+
+    @property
+    def grows_from_s(self) -> float:
+        """When it is overdue, so that what is left of it is taken to grow."""
+        return self.begun_s + self.expected_s / (1 + OVERDUE_SHARE)
 
 
 def yielded_s(expected_s: float) -> float:
@@ -88,3 +94,11 @@ def slot_wait_s(under_way: Iterable[UnderWay], slots: int, now_s: float) -> floa
     left_s = sorted([each.left_s(now_s) for each in under_way])
     slots = max(slots, 1)
     return left_s[len(left_s) - slots] if len(left_s) >= slots else 0.0
+
+
+def wait_grows_in_s(under_way: Sequence[UnderWay], slots: int, now_s: float) -> float:
+    """For how long the wait for a slot falls at least, until the work that frees it is overdue; `inf` without one."""
+    in_order, slots = sorted(under_way, key=lambda each: each.left_s(now_s)), max(slots, 1)
+    if len(in_order) < slots:
+        return inf
+    return max(in_order[len(in_order) - slots].grows_from_s - now_s, 0.0)

@@ -1,9 +1,7 @@
 """Grants the slots of backends; a request that finds none waits here, not in the engine."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from collections.abc import Iterator
 
 from ollama_proxyd.core.admission import AdmissionQueue, Ticket, due_s
 from ollama_proxyd.core.binding import shares_memory
@@ -11,11 +9,13 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.failing import work_of
+from ollama_proxyd.core.policy.patience import patience_s
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.queue_refusals import queue_full, queue_timeout
 from ollama_proxyd.core.requests import Priority
 from ollama_proxyd.core.status import QueueStatus
-from ollama_proxyd.core.workload import QueueAhead, slot_wait_s
+from ollama_proxyd.core.values import replace
+from ollama_proxyd.core.workload import QueueAhead, slot_wait_s, wait_grows_in_s
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
@@ -23,29 +23,11 @@ from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.lease import Lease
 from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.queue_watch import QueueWatch
 from ollama_proxyd.services.settings import QueueSettings
 from ollama_proxyd.services.slot_trials import SlotTrials
+from ollama_proxyd.services.waiting import Decide, Granted, Waiting
 from ollama_proxyd.services.warm_models import WarmModels
-
-RECONSIDER_S = 0.25
-"""While requests wait, it is looked so often whether a change of mode, health or heat lets one go."""
-
-Decide: TypeAlias = Callable[[Query], Decision]
-"""Decides again; raises ProxyError where nothing can serve the request."""
-Granted: TypeAlias = tuple[Decision, Lease]
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting(Ticket):
-    """A request in the queue, how it is decided, and its slot when it has one."""
-
-    query: Query
-    decide: Decide
-    is_back: bool
-    """Whether it had a slot already, which a more urgent request took."""
-    place: int = 0
-    """Its place when it came."""
-    granted: asyncio.Future[Granted] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Admission:
@@ -65,8 +47,10 @@ class Admission:
         self.warm = WarmModels(fleet, clock)
         self.waiting: Cell[int] = Cell(0)
         """How many requests wait."""
-        self._timer: asyncio.TimerHandle | None = None
+        self.watch = QueueWatch(self._queue, clock, lambda: self._queue.admit(self._choose))
         fleet.freed.listen(self._slot_freed)
+        for signal in (fleet.views, fleet.writing, governor.setting, gate.opened):
+            signal.listen(self.watch.note_change)
 
     def reconfigure(self, settings: QueueSettings) -> None:
         """Apply other limits from now on."""
@@ -130,7 +114,7 @@ class Admission:
         for option, count, most in self._lengths(best.model):
             if count >= most:
                 raise self._full(option, count, query, decision)
-        waiting = _Waiting(
+        waiting = Waiting(
             kind=query.kind,
             priority=query.urgency,
             arrived_s=self._clock.monotonic() - query.waited_s,
@@ -142,18 +126,19 @@ class Admission:
             asked=query.model,
             decide=decide,
             is_back=is_back,
+            added_s=self._clock.monotonic(),
         )
         waiting.place = 1 + self._queue.ahead_of(waiting.priority)
         with self._activity.waiting():
             return await self._wait(waiting)
 
-    def _displace(self, waiting: _Waiting) -> None:
+    def _displace(self, waiting: Waiting) -> None:
         """Take the slot of a request in the background that has sent nothing, of the one that began last."""
         for backend_id in sorted(waiting.backends, key=lambda each: each != waiting.preferred):
             if any(lease.displace() for lease in reversed(self._fleet.leases(backend_id))):
                 return
 
-    async def _wait(self, waiting: _Waiting) -> Granted:
+    async def _wait(self, waiting: Waiting) -> Granted:
         """Wait for a slot; whoever leaves takes neither a place nor a slot along."""
         self._queue.add(waiting, first=waiting.is_back)
         self.waiting.set(len(self._queue))
@@ -161,7 +146,7 @@ class Admission:
         self._queue.admit_this(waiting, self._choose)
         if waiting.priority is Priority.CRITICAL and waiting in self._queue:
             self._displace(waiting)
-        self._watch()
+        self.watch.plan()
         left_s = waiting.query.time_left_s
         longest_s = self._settings.longest_s(waiting.priority)
         try:
@@ -175,6 +160,7 @@ class Admission:
             raise
         finally:
             self._queue.remove(waiting)
+            self.watch.note_change()
             self.waiting.set(len(self._queue))
 
     def refuse_all(self, why: str) -> None:
@@ -198,14 +184,19 @@ class Admission:
         lease.is_yielding = is_background
         return lease
 
+    @property
+    def _yields_s(self) -> float:
+        """How long work in the background lets others go before it: half of the longest wait."""
+        return self._settings.max_wait_s / 2
+
     def _yields(self, query: Query, spec: BackendSpec) -> bool:
         """Whether work in the background waits until the chip's memory serves none that a person waits for.
 
-        For half of the longest wait it does, unless it has a deadline.
+        For a while it does, unless it has a deadline.
         """
         if query.time_left_s is not None or not shares_memory(spec):
             return False
-        if query.waited_s >= self._settings.max_wait_s / 2:
+        if query.waited_s >= self._yields_s:
             return False
         neighbours = [view.spec for view in self._fleet.views.value if view.in_flight and shares_memory(view.spec)]
         leases = [lease for each in neighbours for lease in self._fleet.leases(each.id)]
@@ -227,35 +218,49 @@ class Admission:
 
     def _choose(self, ticket: Ticket) -> bool:
         """Decide about the first of a line: whether it leaves the queue, with its slot or with an error."""
-        waiting = _of(ticket)
-        query = replace(waiting.query, waited_s=self._clock.monotonic() - waiting.arrived_s)
+        waiting, now_s = _of(ticket), self._clock.monotonic()
+        query = waiting.query_at(now_s)
         if waiting.granted.done():
             return True
         if not self._may_begin(query):
+            waiting.look_again(now_s, waiting.arrived_s + (self._governor.setting.value.row.max_wait_s or 0.0))
             return False
+        query = self.foresee(query, waiting)
         try:
-            decision = waiting.decide(self.foresee(query, waiting))
+            decision = waiting.decide(query)
         except Exception as error:  # noqa: BLE001 it is raised where the request waits
             waiting.granted.set_exception(error)
             return True
         if not decision.ranked:
+            waiting.look_again(now_s)
             return False
         best = decision.ranked[0]
         self._queue.move(waiting, decision.backend_ids, best.backend_id, _expected_s(decision))
         waiting.model = best.model
-        lease = None if self._is_passed(waiting) else self._take(query, decision)
+        free_from_s = self._free_from_s(waiting)
+        lease = None if free_from_s > now_s else self._take(query, decision)
         if lease is None:
+            waiting.look_again(now_s, free_from_s, now_s + self._stands_s(query, decision, now_s))
             return False
         lease.place = waiting.place
         waiting.granted.set_result((decision, lease))
         return True
 
-    def _is_passed(self, waiting: _Waiting) -> bool:
-        """Whether requests for the model in memory go before it."""
+    def _stands_s(self, query: Query, decision: Decision, now_s: float) -> float:
+        """How long at least the choice to wait stands, if nothing happens."""
+        best_id = decision.ranked[0].backend_id
+        if query.urgency is Priority.BEST_EFFORT and best_id not in query.waits_s:
+            return self._yields_s - query.waited_s
+        under_way = [lease.under_way for lease in self._fleet.leases(best_id)]
+        grows_in_s = wait_grows_in_s(under_way, self._fleet.view(best_id).slots, now_s)
+        return patience_s(decision, query, self._governor.setting.value.row, grows_in_s)
+
+    def _free_from_s(self, waiting: Waiting) -> float:
+        """From when on requests for the model in memory go before it no longer."""
         at, models = waiting.preferred, self.warm.models_of(waiting.preferred)
         is_followed = any(self._queue.is_asked_for(each, at, waiting.priority) for each in models)
         longest_s = self._settings.max_turn_s
-        return self.warm.keeps_out(waiting, waiting.query.hints, longest_s, is_followed=is_followed)
+        return self.warm.free_from_s(waiting, waiting.query.hints, longest_s, is_followed=is_followed)
 
     def _slot_freed(self, backend_id: str) -> None:
         if not self._queue:
@@ -269,26 +274,16 @@ class Admission:
         view = self._fleet.view(backend_id) if self._fleet.has(backend_id) else None
         return view is not None and view.in_flight < view.slots
 
-    def _watch(self) -> None:
-        """Look again after a while, as long as requests wait."""
-        if self._timer is None and self._queue:
-            self._timer = asyncio.get_running_loop().call_later(RECONSIDER_S, self._reconsider)
-
-    def _reconsider(self) -> None:
-        self._timer = None
-        self._queue.admit(self._choose)
-        self._watch()
-
     def _full(self, option: str, count: int, query: Query, decision: Decision) -> ProxyError:
         wait_s = min([each.queue_wait_s for each in decision.ranked])
         return queue_full(f"routing.queue.{option}", count, 1 + self._queue.ahead_of(query.urgency), wait_s)
 
-    def _timed_out(self, waiting: _Waiting) -> ProxyError:
+    def _timed_out(self, waiting: Waiting) -> ProxyError:
         return queue_timeout(self._clock.monotonic() - waiting.arrived_s, waiting.query.time_left_s)
 
 
-def _of(ticket: Ticket) -> _Waiting:
-    assert isinstance(ticket, _Waiting)
+def _of(ticket: Ticket) -> Waiting:
+    assert isinstance(ticket, Waiting)
     return ticket
 
 

@@ -13,12 +13,13 @@ T = TypeVar("T")
 class Cell(Generic[T]):
     """The latest immutable value of something that one owner sets and others read or follow."""
 
-    __slots__ = ("_changed", "value")
+    __slots__ = ("_changed", "_listeners", "value")
 
     def __init__(self, value: T) -> None:
         self.value = value
         """The value now; `set` replaces it."""
         self._changed: asyncio.Event | None = None
+        self._listeners: tuple[Callable[[T], None], ...] = ()
 
     def set(self, value: T) -> None:
         """Replace the value; followers hear of it only if it differs."""
@@ -31,6 +32,12 @@ class Cell(Generic[T]):
         if self._changed is not None:
             self._changed.set()
             self._changed = None
+        for listener in self._listeners:
+            listener(value)
+
+    def listen(self, listener: Callable[[T], None]) -> None:
+        """Hear each new value in the same step, for as long as the cell lives; a listener returns at once."""
+        self._listeners = (*self._listeners, listener)
 
     async def changes(self) -> AsyncGenerator[T, None]:
         """The value now, then each new one; a slow follower sees the latest and skips what lay between."""

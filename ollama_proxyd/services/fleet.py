@@ -69,6 +69,8 @@ class Fleet:
         self.circuits = Circuits(clock)
         self.taken: Topic[str] = Topic()
         """The id of each backend of which a slot was taken."""
+        self.writing: Topic[str] = Topic()
+        """The id of each backend from which the first words of an answer came."""
         self.freed: Topic[str] = Topic()
         """The id of each backend of which a slot was given back."""
 
@@ -192,8 +194,7 @@ class Fleet:
             if member.id not in self._members and not self.leases(member.id):
                 self._show([view for view in self.views.value if view.spec.id in self._members], self._by_id())
                 return
-        now = self.views.value[self._index[member.id]]
-        tries = lease.tries if self._members.get(member.id) is member else None
+        now, tries = self.view(member.id), lease.tries if self._members.get(member.id) is member else None
         self._put(replace(now, in_flight=now.in_flight - 1, breakers=self.circuits.after_trial(now, tries)))
 
     def _by_id(self) -> Mapping[str, BackendView]:
@@ -287,8 +288,7 @@ class Fleet:
         self._put(replace(now, health=Health.DOWN, health_reason=reason, degraded=None, checked_at_s=seen_s))
 
     def _put(self, view: BackendView) -> None:
-        at, views = self._index[view.spec.id], self.views.value
-        was = views[at]
+        was = (views := self.views.value)[at := self._index[view.spec.id]]
         if view.in_flight != was.in_flight or view != was:
             self.views.renew((*views[:at], view, *views[at + 1 :]))
         if was.health is not view.health or was.degraded != view.degraded or was.breakers is not view.breakers:

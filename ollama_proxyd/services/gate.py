@@ -1,6 +1,7 @@
 """Whether new requests are let in."""
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.services.cell import Topic
 
 STOPPING_RETRY_S = 5.0
 
@@ -12,6 +13,8 @@ class Gate:
         self._why: str | None = None
         self._retry_after_s = 0.0
         self._is_stopping = False
+        self.opened: Topic[None] = Topic()
+        """Requests are let in again."""
 
     def close(self, why: str, retry_after_s: float) -> None:
         """Tell new requests from now on to come later."""
@@ -20,6 +23,7 @@ class Gate:
     def open(self) -> None:
         """Let requests in again, unless the process stops."""
         self._why = None
+        self.opened.publish(None)
 
     def stop(self) -> None:
         """Refuse every request from now on."""

@@ -88,6 +88,8 @@ class Desk(Protocol):
 
     sent: Topic[AttemptBegun]
     """Each request that is being sent."""
+    writing: Topic[str]
+    """The backend of each of which the first words came."""
 
     def note_begun(self, member: Member, tries: Work | None, rest_s: float | None) -> None:
         """The first words came, for the work by which a failing member is tried or with a wish to be left alone."""
@@ -163,6 +165,7 @@ class Lease:
         self.is_writing = streams
         if self.on_begun is not None:
             self.on_begun()
+        self._desk.writing.publish(self.member.id)
         if self.tries is not None or rest_s is not None:
             self._desk.note_begun(self.member, self.tries, rest_s)
 

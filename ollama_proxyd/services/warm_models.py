@@ -10,7 +10,7 @@ from ollama_proxyd.core.events import FinishReason
 from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.requests import Hints, Priority
 from ollama_proxyd.core.residency import has_in_memory
-from ollama_proxyd.core.turns import FOLLOW_UP_S, Turn, may_change
+from ollama_proxyd.core.turns import FOLLOW_UP_S, Turn, may_change_s
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.ports import Clock
 
@@ -41,22 +41,22 @@ class WarmModels:
         else:
             self._turns[backend_id] = Turn(model, now_s, now_s)
 
-    def keeps_out(self, ticket: Ticket, hints: Hints, longest_s: float, *, is_followed: bool) -> bool:
-        """Whether a request waits although its backend is free: another model has its turn there."""
+    def free_from_s(self, ticket: Ticket, hints: Hints, longest_s: float, *, is_followed: bool) -> float:
+        """From when on a request may have its backend, since another model may have its turn there before."""
         backend_id, turn = ticket.preferred, self._turns.get(ticket.preferred)
         if turn is None or turn.model == ticket.model or _is_in_a_hurry(ticket, hints):
-            return False
+            return -inf
         view = self._fleet.view(backend_id)
         if view.spec.engine is not None:
             if not self._is_short(backend_id) or self._is_there(view, ticket.model):
-                return False
+                return -inf
             turn = replace(turn, begun_s=-inf)  # those in memory take turns without an end
         elif not self._evicts.get(backend_id) or not has_in_memory(view, turn.model):
-            return False
-        now_s = self._clock.monotonic()
-        ticket.passed_s = now_s if ticket.passed_s is None else ticket.passed_s
+            return -inf
+        if ticket.passed_s is None:
+            ticket.passed_s = self._clock.monotonic()
         load_s = view.memory.load_s.get(ticket.model, FOLLOW_UP_S)
-        return not may_change(turn, ticket.passed_s, now_s, longest_s, is_followed=is_followed, load_s=load_s)
+        return may_change_s(turn, ticket.passed_s, longest_s, is_followed=is_followed, load_s=load_s)
 
     def models_of(self, backend_id: str) -> Sequence[str]:
         """The models that a backend works with: of engines of ours all in memory, else the one of its turn."""

@@ -1,8 +1,19 @@
 """How long slots stay taken."""
 
+from math import inf
+
 import pytest
 
-from ollama_proxyd.core.workload import SETTLED, YIELDED_PER_S, Ahead, Followers, QueueAhead, UnderWay, slot_wait_s
+from ollama_proxyd.core.workload import (
+    SETTLED,
+    YIELDED_PER_S,
+    Ahead,
+    Followers,
+    QueueAhead,
+    UnderWay,
+    slot_wait_s,
+    wait_grows_in_s,
+)
 
 NOW_S = 100.0
 
@@ -55,3 +66,15 @@ def test_work_past_its_estimate_is_never_taken_to_be_over() -> None:
 
 def test_a_clock_that_jumps_back_lengthens_nothing() -> None:
     assert UnderWay(NOW_S + 50, 3.0).left_s(NOW_S) == 3.0
+
+
+def test_the_wait_for_a_slot_grows_once_the_work_that_frees_it_is_overdue() -> None:
+    under_way = running(8.0)
+    grows_in_s = wait_grows_in_s(under_way, 1, NOW_S)
+    waits_s = [slot_wait_s(under_way, 1, NOW_S + grows_in_s + each) for each in (-0.1, 0.0, 0.1)]
+    assert waits_s[0] > waits_s[1] < waits_s[2]
+    assert wait_grows_in_s(under_way, 1, NOW_S + 100.0) == 0.0
+
+
+def test_where_a_slot_is_free_no_wait_grows() -> None:
+    assert wait_grows_in_s(running(8.0), 2, NOW_S) == inf

@@ -13,10 +13,10 @@ from ollama_proxyd.core.events import Accepted, Delta, Finished
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.requests import MediaType, Priority, Request
 from ollama_proxyd.core.routed import Routed
-from ollama_proxyd.services.admission import _Waiting
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.settings import QueueSettings
+from ollama_proxyd.services.waiting import Waiting
 from tests.fakes import FakeBackend, pass_by, reload, services_of, settle, spec_of
 from tests.services.test_gateway import request
 
@@ -458,7 +458,7 @@ async def test_no_device_is_idle_that_one_who_waits_would_take(bench: Bench, mod
     await pass_by(1.0)
     admission, fleet = clients.services.admission, clients.services.fleet
     for waiting in admission._queue:
-        assert isinstance(waiting, _Waiting)
+        assert isinstance(waiting, Waiting)
         query = replace(waiting.query, waited_s=1.0)
         best = waiting.decide(admission.foresee(query, waiting)).ranked[0].backend_id
         if admission._may_begin(query):

@@ -13,6 +13,7 @@ from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.eligibility import Situation, late, needs
 from ollama_proxyd.core.policy.heat import critical_heat, mode_fan, mode_temperature, throttling
 from ollama_proxyd.core.policy.priors import known_power_w
+from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import DeviceState, SystemState, known
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Priority
@@ -107,7 +108,7 @@ def beyond(candidate: Candidate, priced: Ranked, situation: Situation) -> tuple[
         return ()
     found = candidate.standing
     wait_s = priced.queue_wait_s
-    if wait_s and (most := _longest_wait_s(situation)) is not None and query.waited_s + wait_s > most:
+    if wait_s and (most := longest_wait_s(row, query)) is not None and query.waited_s + wait_s > most:
         waited_s = query.waited_s if wait_s <= most else None  # told where it tips the scales
         values = {"wait_seconds": wait_s, "waited_seconds": waited_s, "limit_seconds": most}
         found += (Reason("mode_wait", backend_id=priced.backend_id, mode_label=row.label, **values),)
@@ -140,7 +141,7 @@ def is_too_busy(exceeded: tuple[Reason, ...]) -> bool:
 def is_any_too_busy(situation: Situation) -> bool:
     """Whether any backend may be busy for longer than the mode waits."""
     query = situation.query
-    if not query.waits_s or (most := _longest_wait_s(situation)) is None:
+    if not query.waits_s or (most := longest_wait_s(situation.setting.row, query)) is None:
         return False
     queued_s = max([each.wait_s(inf) for each in query.queues.values()], default=0.0)
     return query.waited_s + max(query.waits_s.values()) + queued_s > most
@@ -152,12 +153,13 @@ def late_j(exceeded: tuple[Reason, ...], priced: Ranked, situation: Situation) -
         return 0.0
     wait_s = situation.query.waited_s + priced.queue_wait_s
     more_w = max(LATE_PRICE_W - priced.price_of_time_w, 0.0)
-    return more_w * (wait_s - (_longest_wait_s(situation) or 0.0))
+    return more_w * (wait_s - (longest_wait_s(situation.setting.row, situation.query) or 0.0))
 
 
-def _longest_wait_s(situation: Situation) -> float | None:
-    most = situation.setting.row.max_wait_s
-    if most is None or situation.query.urgency is not Priority.BEST_EFFORT:
+def longest_wait_s(row: ModeRow, query: Query) -> float | None:
+    """How long a request waits for a backend within the limits of the mode; None: for ever."""
+    most = row.max_wait_s
+    if most is None or query.urgency is not Priority.BEST_EFFORT:
         return most
     return max(most, BACKGROUND_WAIT_S)
 

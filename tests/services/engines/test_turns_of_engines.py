@@ -24,7 +24,7 @@ class Turns:
         self.warm.begin("llama", "a")
 
     def waits(self, ticket: Ticket) -> bool:
-        return self.warm.keeps_out(ticket, Hints(), MOST_S, is_followed=True)
+        return self.warm.free_from_s(ticket, Hints(), MOST_S, is_followed=True) > self.clock.monotonic()
 
 
 def ticket(model: str) -> Ticket:

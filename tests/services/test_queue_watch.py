@@ -1,0 +1,110 @@
+"""Requests that wait are decided anew when something has changed, or when time alone changes their choice."""
+
+from typing import Any
+
+import pytest
+
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.readings import Reading, SystemState
+from ollama_proxyd.services.queue_watch import LONGEST_S, PAUSE_S
+from ollama_proxyd.services.waiting import Waiting
+from tests.fakes import pass_by, settle
+from tests.services.test_admission import Bench, Clients, Engine, bench
+
+__all__ = ["bench"]
+
+
+def decisions_of(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> list[Decision]:
+    """Each decision about a request that waits, from now on."""
+    found: list[Decision] = []
+    gateway = clients.services.gateway
+    choose = gateway._choose_again
+
+    def noted(*asked: Any) -> Decision:
+        found.append(choose(*asked))
+        return found[-1]
+
+    monkeypatch.setattr(gateway, "_choose_again", noted)
+    return found
+
+
+async def test_nothing_is_decided_while_nothing_happens(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    clients = await bench(npu := Engine("npu", slots=1))
+    decisions = decisions_of(clients, monkeypatch)
+    await clients.ask("a")
+    await clients.ask("b")
+    await pass_by(1.0)
+    decisions.clear()
+    await pass_by(4 * LONGEST_S)
+    assert len(decisions) <= 4, "nothing else can serve it, however long it waits"
+    npu.finish()
+    await settle()
+    assert npu.served == ["a", "b"]
+
+
+@pytest.mark.parametrize("mode", [Mode.PERFORMANCE, Mode.BALANCED, Mode.EFFICIENCY, Mode.QUIET])
+async def test_who_waits_goes_elsewhere_at_the_moment_when_waiting_costs_more(
+    bench: Bench, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    npu, nvidia = Engine("npu", slots=1), Engine("nvidia", slots=1)
+    clients = await bench(npu, nvidia, mode=mode)
+    admission, clock = clients.services.admission, clients.services.clock
+    for name in "abc":
+        await clients.ask(name)
+    decisions = decisions_of(clients, monkeypatch)
+    late_s, most_late_s, looks, begun_s, step_s = 0.0, 0.0, 0, clock.monotonic(), 0.05
+    while len(admission._queue) and clock.monotonic() < begun_s + 300.0:
+        await pass_by(step_s)
+        for waiting in admission._queue:
+            assert isinstance(waiting, Waiting)
+            query = admission.foresee(waiting.query_at(clock.monotonic()), waiting)
+            best = waiting.decide(query).ranked[0]
+            looks += 1
+            late_s = late_s + step_s if best.backend_id not in query.waits_s else 0.0
+            most_late_s = max(late_s, most_late_s)
+            break
+    assert most_late_s <= PAUSE_S + step_s
+    assert looks > 10 * (len(decisions) - looks), "few looks are enough for it"
+
+
+async def test_a_switch_of_the_mode_lets_one_go_at_once(bench: Bench) -> None:
+    npu, nvidia = Engine("npu", slots=1), Engine("nvidia", slots=1)
+    clients = await bench(npu, nvidia, mode=Mode.ULTRA_EFFICIENCY)
+    await clients.ask("a")
+    await clients.ask("b")
+    await pass_by(1.0)
+    assert (npu.served, nvidia.served) == (["a"], [])
+    clients.services.governor.select(Mode.PERFORMANCE)
+    await settle()
+    assert nvidia.served == ["b"]
+
+
+async def test_changes_in_quick_succession_are_looked_at_together(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = await bench(Engine("npu", slots=1))
+    decisions = decisions_of(clients, monkeypatch)
+    await clients.ask("a")
+    await clients.ask("b")
+    await pass_by(1.0)
+    decisions.clear()
+    for percent in range(50):
+        clients.services.system.set(SystemState(battery_percent=Reading(float(percent), 0.0)))
+        await pass_by(0.01)
+    assert 1 <= len(decisions) <= 1 + 50 * 0.01 / PAUSE_S
+
+
+async def test_without_requests_that_wait_nothing_is_looked_at(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    clients = await bench(npu := Engine("npu", slots=1))
+    decisions = decisions_of(clients, monkeypatch)
+    await clients.ask("a")
+    await clients.ask("b")
+    await clients.leave("b")
+    npu.finish()
+    await settle()
+    decisions.clear()
+    clients.services.governor.select(Mode.PERFORMANCE)
+    await pass_by(2 * LONGEST_S)
+    assert not decisions
+    assert clients.services.admission.watch._timer is None
