@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from gi.repository import Gio, GLib, UMockdev  # noqa: E402 - the version has to
 
 PATIENCE_S = 10.0
 FULL_UWH = 50_000_000
+AGAIN_S = 1.3
+"""After which a battery tells of another draw: Auto waits for a second sample, and takes none within a second."""
+OTHER_DRAW_UW = 20_000
 FILES_EACH = 16
 """More than any of the daemons has open when it begins to listen."""
 SHIFT = """import os, sys
@@ -68,6 +72,9 @@ class Machine:
         self._mains = self._add_device("power_supply", "AC", {"type": "Mains", "online": 1})
         self._battery = None
         self._keyboard = None
+        self._again = None
+        self._draw_uw = 0
+        self.turn = threading.Lock()
 
     # devices
 
@@ -131,10 +138,24 @@ class Machine:
 
     def set_battery(self, percent, status, power_w):
         """What the battery says now; status is the kernel's word (Charging, Discharging, Not charging, Full)."""
-        self._set(self._battery, {**self._charge(percent, status), "power_now": int(power_w * 1e6)})
+        self._draw_uw = int(power_w * 1e6)
+        self._set(self._battery, {**self._charge(percent, status), "power_now": self._draw_uw})
+        self._say_again_soon()
+
+    def _say_again_soon(self):
+        self._again = threading.Timer(AGAIN_S, self._say_again)
+        self._again.daemon = True
+        self._again.start()
+
+    def _say_again(self):
+        with self.turn:
+            if self._draw_uw and self._again is threading.current_thread():  # nothing has happened since
+                self._draw_uw += OTHER_DRAW_UW
+                self._set(self._battery, {"power_now": self._draw_uw})
 
     def remove_battery(self):
         """Take the battery out."""
+        self._again = None
         self._bed.uevent(self._battery, "remove")
         self._bed.remove_device(self._battery)
 
@@ -182,6 +203,8 @@ class Machine:
         if daemon == "polkit":
             authority = "/org/freedesktop/PolicyKit1/Authority"
             self._call(name, authority, "org.freedesktop.DBus.Mock", "AllowUnknown", GLib.Variant("(b)", (True,)))
+        elif daemon == "upower":
+            self._say_again_soon()
 
     def stop(self, daemon):
         """End a daemon as a crash would."""
@@ -210,7 +233,8 @@ def serve() -> None:
         for line in sys.stdin:
             order = json.loads(line)
             try:
-                answer = {"ok": getattr(machine, order.pop("do"))(**order)}
+                with machine.turn:
+                    answer = {"ok": getattr(machine, order.pop("do"))(**order)}
             except (RuntimeError, OSError, GLib.Error) as error:
                 answer = {"error": str(error)}
             print(json.dumps(answer), flush=True)  # noqa: T201 - it is how the two sides speak

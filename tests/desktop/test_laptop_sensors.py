@@ -138,7 +138,7 @@ async def test_the_rate_and_the_time_left_are_known_or_said_to_be_unknown(laptop
         laptop.unplug()
         await seen.until(
             on_battery=True,
-            battery_rate_w=lambda rate: rate == 9.5 or says("does not report")(rate),
+            battery_rate_w=lambda rate: rate == pytest.approx(9.5, abs=0.1) or says("does not report")(rate),
             time_to_empty_s=lambda time_s: says("does not report")(time_s) or time_s > 3600,
         )
 

@@ -75,6 +75,7 @@ class Day:
             if (decision["effective_mode"], decision["backend"]) == (mode, route):
                 return
             assert time.monotonic() < deadline_s, decision
+            await asyncio.sleep(0.01)
 
     async def take(self, step: Step) -> float:
         """Live through a step; returns the milliseconds from the event to the changed route."""
