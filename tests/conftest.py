@@ -49,7 +49,9 @@ SHARED = (
     "e2e",
     "faults",
     GNOME,
-    "house",
+    "house/test_bad_radio",
+    "house/test_ipv6",
+    "house/test_two_machines",
     "packaging/test_deb",
     "packaging/test_wheel",
 )

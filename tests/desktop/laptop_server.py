@@ -72,7 +72,7 @@ class Machine:
         self._mains = self._add_device("power_supply", "AC", {"type": "Mains", "online": 1})
         self._battery = None
         self._keyboard = None
-        self._again = None
+        self._again: threading.Timer | None = None
         self._draw_uw = 0
         self.turn = threading.Lock()
 

@@ -20,7 +20,7 @@ def test_the_time_under_way_is_measured_and_in_the_price(far_house: House) -> No
 
 def test_twenty_at_once_come_whole_through_lost_frames(far_house: House) -> None:
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        answers = list(threads.map(lambda _: targeted(far_house.laptop, "desktop/npu"), range(AT_ONCE)))
+        answers = list(threads.map(lambda _: targeted(far_house.laptop, "desktop/nvidia"), range(AT_ONCE)))
     assert [status for status, _, _ in answers] == [200] * AT_ONCE
     assert all(words_of(body)[1] for _, body, _ in answers)
 

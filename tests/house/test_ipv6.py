@@ -30,6 +30,6 @@ def test_they_know_each_other_by_addresses_of_ipv6(house: House) -> None:
 
 def test_twenty_at_once_come_whole(house: House) -> None:
     with ThreadPoolExecutor(20) as threads:
-        answers = list(threads.map(lambda _: targeted(house.laptop, "desktop/npu"), range(20)))
+        answers = list(threads.map(lambda _: targeted(house.laptop, "desktop/nvidia"), range(20)))
     assert [status for status, _, _ in answers] == [200] * 20
     assert all(words_of(body)[1] for _, body, _ in answers)
