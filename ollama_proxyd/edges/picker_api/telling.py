@@ -51,10 +51,9 @@ def _destination(addresses: str, part: str) -> bytes:
 
 def answered_by(picked: Picked, backend_id: str | None) -> bytes:
     """The head of an answer, with the backend that gave it, where that is known, and why the first one was picked."""
-    headers = {} if backend_id is None else {"x-backend-used": backend_id}
-    headers["x-routing-reason"] = _line(str(picked.decision.reason))
-    change = pb.CommonResponse(header_mutation=_headers(headers))
-    return _written(pb.ProcessingResponse(response_headers=pb.HeadersResponse(response=change)))
+    told = b"" if backend_id is None else _set_header(b"x-backend-used", backend_id.encode())
+    told += _set_header(b"x-routing-reason", _line(str(picked.decision.reason)).encode())
+    return _within(_HEAD_OF_ANSWER, told)
 
 
 def refused(error: ProxyError, dialect: Dialect) -> bytes:
@@ -72,26 +71,18 @@ def refused(error: ProxyError, dialect: Dialect) -> bytes:
 
 
 def pieces(part: str, body: bytes, *, ends: bool) -> Sequence[bytes]:
-    """A body, or a part of one, in pieces that are passed on as they are; `ends`: nothing follows."""
-    message, streamed = _PIECES[part]
-    written = list[bytes]()
-    for at in range(0, max(len(body), 1), PIECE_BYTES):
-        is_last = at + PIECE_BYTES >= len(body)
-        streamed.body, streamed.end_of_stream = body[at : at + PIECE_BYTES], ends and is_last
-        written.append(_written(message))
-    streamed.body = b""
-    return written
+    """A body, or a part of one, in pieces that are passed on as they are; `ends`: nothing follows.
+
+    They are written by hand: a message that is used again keeps each body that it ever had.
+    """
+    path, count = _PIECES[part], max(-(-len(body) // PIECE_BYTES), 1)
+    pieces = [body[at * PIECE_BYTES : (at + 1) * PIECE_BYTES] for at in range(count)]
+    written = [_within(path, _field(_BODY, each)) for each in pieces[:-1]]
+    return [*written, _within(path, _field(_BODY, pieces[-1]) + (_ENDS if ends else b""))]
 
 
-def _piece(part: str) -> tuple[Any, Any]:
-    message = pb.ProcessingResponse()
-    streamed = getattr(message, part).response.body_mutation.streamed_response
-    streamed.SetInParent()
-    return message, streamed
-
-
-_PIECES: Final = {part: _piece(part) for part in ("request_body", "response_body")}
-"""A message for a piece of a body, and the part of it in which the piece is: made once, for all pieces."""
+def _set_header(name: bytes, value: bytes) -> bytes:
+    return _field(_SET_HEADERS, _field(_HEADER, _field(_KEY, name) + _field(_RAW_VALUE, value)) + _OVERWRITES)
 
 
 def _written(message: Any) -> bytes:
@@ -112,3 +103,54 @@ def _line(text: str) -> str:
     if not (text.isascii() and text.isprintable()):
         text = "".join(each if " " <= each <= "~" else "?" for each in text)
     return text[:1000]
+
+
+def _varint(number: int) -> bytes:
+    """A number as messages have it: seven bits a byte, the lowest first."""
+    written = bytearray()
+    while number >= 0x80:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    written.append(number)
+    return bytes(written)
+
+
+def _field(tag: bytes, content: bytes) -> bytes:
+    """A field of bytes, or of a message."""
+    return tag + _varint(len(content)) + content
+
+
+def _within(path: Sequence[bytes], content: bytes) -> bytes:
+    """A message that has another so deep within."""
+    head, size = b"", len(content)
+    for tag in reversed(path):
+        head = tag + _varint(size + len(head)) + head
+    return head + content
+
+
+def _tag(message: Any, field: str, *, is_number: bool = False) -> bytes:
+    """What a field begins with."""
+    return _varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | (0 if is_number else 2))
+
+
+_RESPONSE: Final = _tag(pb.HeadersResponse, "response")
+_HEAD_OF_ANSWER: Final = (
+    _tag(pb.ProcessingResponse, "response_headers"),
+    _RESPONSE,
+    _tag(pb.CommonResponse, "header_mutation"),
+)
+_SET_HEADERS: Final = _tag(pb.HeaderMutation, "set_headers")
+_HEADER: Final = _tag(pb.HeaderValueOption, "header")
+_KEY, _RAW_VALUE = _tag(pb.HeaderValue, "key"), _tag(pb.HeaderValue, "raw_value")
+_OVERWRITES: Final = _tag(pb.HeaderValueOption, "append_action", is_number=True) + _varint(_OVERWRITE)
+_STREAMED: Final = (
+    _tag(pb.BodyResponse, "response"),
+    _tag(pb.CommonResponse, "body_mutation"),
+    _tag(pb.BodyMutation, "streamed_response"),
+)
+_PIECES: Final = {
+    part: (_tag(pb.ProcessingResponse, part), *_STREAMED) for part in ("request_body", "response_body")
+}
+"""Where the piece of a body is in a message."""
+_BODY: Final = _tag(pb.StreamedBodyResponse, "body")
+_ENDS: Final = _tag(pb.StreamedBodyResponse, "end_of_stream", is_number=True) + b"\1"
