@@ -1,7 +1,7 @@
 """What an answer would cost on a backend, in joules and seconds, each term by name."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.learning import Asker, Speed
@@ -14,6 +14,7 @@ from ollama_proxyd.core.policy.residence import Keeping, Residence, Sparing
 from ollama_proxyd.core.readings import DeviceState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import WRITING, Hints, Priority
+from ollama_proxyd.core.tariff import Tariff
 from ollama_proxyd.core.workload import Followers, QueueAhead
 
 TYPICAL_OUTPUT_TOKENS = 200.0
@@ -111,12 +112,12 @@ def demand(query: Query, row: ModeRow, typical_tokens: float | None) -> Demand:
 def price(candidate: Candidate, asked: Demand) -> Ranked:
     """What the request would cost on this backend."""
     view, expected, crowd, price_w = candidate.view, candidate.expected, candidate.crowd, asked.price_of_time_w
-    power_w, keeping, notes = expected.power_w, candidate.keeping, expected.notes
-    stay, stay_notes = keeping.at(view, asked.now_s)
+    power_w, cached_tokens, cached_s = expected.power_w, 0.0, 0.0
+    stay, stay_notes = candidate.keeping.at(view, asked.now_s)
     if asked.followers and (followers := asked.followers.get(view.spec.id)) is not None:
         stay = stay.shared(1 + followers.left_after(stay.wake_s + stay.load_s, len(asked.waits_s)))
-    is_cached = asked.cached_tokens and not stay.load_s  # with its model a cache leaves the memory
-    cached_tokens = asked.cached_tokens.get(view.spec.id, 0.0) if is_cached else 0.0
+    if asked.cached_tokens:
+        cached_tokens, cached_s, stay = _with_caches(candidate, asked, stay)
     prefill_s = expected.prefill_s(asked.prompt_tokens - cached_tokens) * crowd.slow
     decode_s = expected.decode_s(asked.prompt_tokens, asked.output_tokens) * crowd.slow
     share_w, alone_s = power_w * crowd.share, (prefill_s + decode_s) / crowd.slow
@@ -130,34 +131,33 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     elsewhere_j = candidate.elsewhere_w * (crowd.share * (prefill_s + decode_s) + stay.load_s)
     energy_j = work_j + stay.load_j + stay.wake_j + stay.idle_tail_j
     heat_j = candidate.heat_share * ((share_w + price_w) * (prefill_s + decode_s))
-    money, money_j, money_note = _money(view, asked) if view.spec.tariff is not None else _FREE
+    tariff = view.spec.tariff
+    money, money_j = _FREE if tariff is None else _money(tariff, asked)
     cost_j = energy_j + heat_j + money_j + delay_j + noise_j + elsewhere_j
     cost_j += price_w * (time_s - stay.spared_s) - stay.spared_j
-    more_notes = (candidate.heat_note, money_note, crowd.note, candidate.noise_note)
-    if stay_notes or more_notes != _NO_NOTES:
-        notes = (*notes, *stay_notes, *[each for each in more_notes if each is not None])
+    told = expected.notes, stay_notes, (candidate.heat_note, candidate.noise_note)
     figures = (cost_j, energy_j, latency_s * 1000, power_w, time_s, queue_wait_s, prefill_s, decode_s, stay)
-    more = (heat_j, money, money_j, price_w, notes, expected.is_guess, asked.is_length_known, view.spec.tariff)
-    priced = Ranked(view.spec.id, candidate.model.name, *figures, *more, crowd=crowd, delay_j=delay_j, noise_j=noise_j)
-    if view.machine is not None:
-        priced = priced._replace(elsewhere_j=elsewhere_j, network_s=candidate.network_s)
-    return _with_caches(priced, candidate, asked, cached_tokens) if asked.cached_tokens else priced
+    more = (heat_j, money, money_j, price_w, told, expected.is_guess, asked.is_length_known, tariff)
+    others = (crowd, delay_j, noise_j, elsewhere_j, candidate.network_s, cached_tokens, cached_s)
+    return Ranked(view.spec.id, candidate.model.name, *figures, *more, *others)
 
 
-def _with_caches(priced: Ranked, candidate: Candidate, asked: Demand, tokens: float) -> Ranked:
-    """The same with what its cache spares now, and what reading more than another now spares the next turn here."""
-    expected, slow, changes = candidate.expected, candidate.crowd.slow, dict[str, Any]()
-    if tokens:
-        whole_s = expected.prefill_s(asked.prompt_tokens) * slow
-        changes["notes"] = (*priced.notes, Reason("prefix_cached", tokens=tokens))
-        changes |= {"cached_tokens": tokens, "cached_s": max(whole_s - priced.prefill_s, 0.0)}
-    most = max(asked.cached_tokens.values())
-    spared_s = NEXT_TURN * (priced.prefill_s - expected.prefill_s(asked.prompt_tokens - most) * slow)
-    if most > tokens and spared_s > 0:
-        spared_j, stay = priced.power_w * candidate.crowd.share * spared_s, priced.stay
-        changes["stay"] = Residence(*stay[:5], stay.spared_s + spared_s, stay.spared_j + spared_j, stay.keep_alive_s)
-        changes["cost_j"] = priced.cost_j - spared_j - asked.price_of_time_w * spared_s
-    return priced._replace(**changes) if changes else priced
+def _with_caches(candidate: Candidate, asked: Demand, stay: Residence) -> tuple[float, float, Residence]:
+    """How much of the prompt its cache holds, what that spares now, and the stay with what the next turn is spared.
+
+    What reading more here than on another now spares the next turn counts as well.
+    """
+    is_cached = not stay.load_s  # with its model a cache leaves the memory
+    tokens = asked.cached_tokens.get(candidate.view.spec.id, 0.0) if is_cached else 0.0
+    expected, slow, most = candidate.expected, candidate.crowd.slow, max(asked.cached_tokens.values())
+    read_s = expected.prefill_s(asked.prompt_tokens - tokens) * slow
+    cached_s = max(expected.prefill_s(asked.prompt_tokens) * slow - read_s, 0.0) if tokens else 0.0
+    if most > tokens:
+        spared_s = NEXT_TURN * (read_s - expected.prefill_s(asked.prompt_tokens - most) * slow)
+        if spared_s > 0:
+            spared_j = expected.power_w * candidate.crowd.share * spared_s
+            stay = Residence(*stay[:5], stay.spared_s + spared_s, stay.spared_j + spared_j, stay.keep_alive_s)
+    return tokens, cached_s, stay
 
 
 class Line(NamedTuple):
@@ -228,8 +228,7 @@ def line(candidate: Candidate, view: BackendView, crowd: Crowd, key: LineKey) ->
     return Line(*costs, (first_s, each_s, write_s), work_w, slowed, sparing)
 
 
-_FREE = (0.0, 0.0, None)
-_NO_NOTES = (None, None, None, None)
+_FREE = (0.0, 0.0)
 
 
 def _queue_wait_s(backend_id: str, asked: Demand, work_s: float) -> float:
@@ -238,15 +237,10 @@ def _queue_wait_s(backend_id: str, asked: Demand, work_s: float) -> float:
     return asked.waits_s.get(backend_id, 0.0) + (0.0 if queue is None else queue.wait_s(work_s))
 
 
-def _money(view: BackendView, asked: Demand) -> tuple[float, float, Reason | None]:
-    """What the service takes for the tokens, and the joules that this stands for, with a note."""
-    tariff = view.spec.tariff
-    if tariff is None:
-        return 0.0, 0.0, None
+def _money(tariff: Tariff, asked: Demand) -> tuple[float, float]:
+    """What the service takes for the tokens, and the joules that this stands for."""
     money = tariff.spent(asked.prompt_tokens, asked.output_tokens)
-    money_j, costs = tariff.joules(money), tariff.costs
-    values = {"money": money, "money_joules": money_j, "price_per_kwh": costs.electricity_per_kwh}
-    return money, money_j, Reason("money_counted", currency=costs.currency, **values)
+    return money, tariff.joules(money)
 
 
 def typical_output_tokens(speeds: Iterable[Speed], asker: Asker) -> float | None:

@@ -1,7 +1,7 @@
 """The outcome of routing: every backend ranked or rejected, with its reasons by name."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple, overload
 
 from ollama_proxyd.core.modes import Mode
@@ -16,7 +16,7 @@ MOST_ALTERNATIVES = 8
 
 
 class Ranked(NamedTuple):
-    """A backend that can serve, and what that would cost; `notes` say what is estimated and how it was known."""
+    """A backend that can serve, and what that would cost."""
 
     backend_id: str
     model: str
@@ -36,7 +36,8 @@ class Ranked(NamedTuple):
     money: float = 0.0
     money_j: float = 0.0
     price_of_time_w: float = 0.0
-    notes: tuple[Reason, ...] = ()
+    told: tuple[Sequence[Reason | None], ...] = ()
+    """What is to be said of its estimates, and of its device."""
     is_guess: bool = False
     """Whether watts or speed are neither configured nor measured, but taken from the class of hardware."""
     is_length_known: bool = False
@@ -60,6 +61,21 @@ class Ranked(NamedTuple):
     late_j: float = 0.0
     beyond: tuple[Reason, ...] = ()
     """The limits of the mode that it exceeds, and what else asks to spare it."""
+
+    @property
+    def notes(self) -> tuple[Reason, ...]:
+        """What is estimated, how it was known, and what adds to the price or takes from it."""
+        cached = Reason("prefix_cached", tokens=self.cached_tokens) if self.cached_tokens else None
+        found = (*chain.from_iterable(self.told), self.money_note, self.crowd.note, cached)
+        return tuple([each for each in found if each is not None])
+
+    @property
+    def money_note(self) -> Reason | None:
+        """What the service takes for the tokens; None where they are free."""
+        if self.tariff is None:
+            return None
+        costs, values = self.tariff.costs, {"money": self.money, "money_joules": self.money_j}
+        return Reason("money_counted", currency=costs.currency, price_per_kwh=costs.electricity_per_kwh, **values)
 
     @property
     def prefill_j(self) -> float:

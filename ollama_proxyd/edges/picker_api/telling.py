@@ -148,9 +148,7 @@ _STREAMED: Final = (
     _tag(pb.CommonResponse, "body_mutation"),
     _tag(pb.BodyMutation, "streamed_response"),
 )
-_PIECES: Final = {
-    part: (_tag(pb.ProcessingResponse, part), *_STREAMED) for part in ("request_body", "response_body")
-}
+_PIECES: Final = {part: (_tag(pb.ProcessingResponse, part), *_STREAMED) for part in ("request_body", "response_body")}
 """Where the piece of a body is in a message."""
 _BODY: Final = _tag(pb.StreamedBodyResponse, "body")
 _ENDS: Final = _tag(pb.StreamedBodyResponse, "end_of_stream", is_number=True) + b"\1"
