@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from ollama_proxyd.cli.failures import Failed, Invalid, Unreachable
+from ollama_proxyd.cli.failures import Failed, Invalid, Silent, Unreachable
 from ollama_proxyd.edges.host.control_socket import control_socket
 
 TIMEOUT_S = 10.0
@@ -167,6 +167,8 @@ class Client:
         return Unreachable(f"the daemon at {self.address} has ended")
 
     def _gone(self, error: Exception) -> Unreachable:
+        if isinstance(error, TimeoutError):
+            return Silent(f"the daemon at {self.address} does not answer (waited {self._connection.timeout:g} s)")
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         return Unreachable(f"no daemon answers at {self.address} ({why})")
 
@@ -182,7 +184,7 @@ def reach(url: str | None, tcp_url: str | None = None, token: str | None = None)
             client.version()
         except Failed as error:
             client.close()
-            if not isinstance(error, Unreachable):
+            if not isinstance(error, Unreachable) or isinstance(error, Silent):
                 raise
             failures.append(error.message)
         else:

@@ -20,7 +20,7 @@ from ollama_proxyd.app.loop import Loop
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.cli.banner import banner
 from ollama_proxyd.cli.commands.config import report_good
-from ollama_proxyd.cli.failures import Program
+from ollama_proxyd.cli.failures import Program, let_go_of_output
 from ollama_proxyd.config.load import Overrides
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Auth, Config
@@ -100,7 +100,10 @@ def _announce(auth: Auth, running: Daemon) -> None:
     if daemon_logging.reads_journal(os.environ):
         log.info("ollama-proxyd %s listens on %s", __version__, running.url)
     else:
-        click.echo(banner(running.url, running.source, running.services, auth))
+        try:
+            click.echo(banner(running.url, running.source, running.services, auth))
+        except OSError:  # its reader has left, or its disk is full: no reason to answer nobody
+            let_go_of_output()
     sys.set_asyncgen_hooks(firstiter=None)  # who opens a generator closes it; the loop's list of them only costs
     gc.collect()
     gc.freeze()  # what was made at start stays for good; no collection need look at it again

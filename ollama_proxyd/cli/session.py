@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ollama_proxyd.cli.failures import Unreachable
+from ollama_proxyd.cli.failures import Silent, Unreachable
 from ollama_proxyd.cli.printable import printable, printable_data
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class Asked:
 
         try:
             return reach(self.url)
-        except Unreachable:
-            if not self.start or self.url:
+        except Unreachable as error:
+            if not self.start or self.url or isinstance(error, Silent):
                 raise
         from ollama_proxyd.cli.session_bus import start_daemon  # noqa: PLC0415 - 0.2 s for D-Bus
 

@@ -43,6 +43,9 @@ HEALTHY = DoctorFacts(
     backends=[{"id": "npu", "digests": {"tiny:latest": "a1"}}],
     house={"enabled": True, "trouble": None, "peers": [{"name": "desktop", "reason": None}]},
 )
+HANGING = replace(
+    HEALTHY, status=None, backends=(), house=None, http=HttpFacts(URL, holder="ollama-proxyd, pid 7", is_silent=True)
+)
 STOPPED = replace(HEALTHY, on_the_bus=False, status=None, backends=(), house=None, http=HttpFacts(URL))
 
 
@@ -69,6 +72,8 @@ def test_where_grpc_is_served_is_told_beside_the_daemon_s_own_address() -> None:
 
 TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
     ("daemon", STOPPED, Level.ERROR, "it does not run", "start it with: ollama-proxyd"),
+    ("daemon", HANGING, Level.ERROR, "it runs and does not answer", "systemctl --user restart ollama-proxyd"),
+    ("port", HANGING, Level.ERROR, f"ollama-proxyd, pid 7 listens at {URL} and does not answer", "restart it"),
     (
         "daemon",
         replace(HEALTHY, http=HttpFacts(URL, version="0.0.9")),

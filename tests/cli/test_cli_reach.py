@@ -1,15 +1,20 @@
 """Where the daemon is looked for, and what is said when it is not there."""
 
 import socket
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from ollama_proxyd.cli import client
 from ollama_proxyd.cli.client import reach
 from tests.cli.conftest import Ctl, ServedDaemon
+from tests.cli.program import CODE
 from tests.desktop.private_bus import StartBus
+from tests.real_things import ROOT
 
 UNAVAILABLE = 69
 
@@ -40,6 +45,47 @@ def test_where_neither_answers_both_are_named(control_socket: socket.socket, ctl
     assert "no daemon answers at http://127.0.0.1:1 (Connection refused); start it" in said
 
 
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An address at which somebody listens and nobody answers."""
+    monkeypatch.setattr(client, "TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        yield f"http://127.0.0.1:{made.getsockname()[1]}"
+
+
+def test_a_daemon_that_hangs_is_to_be_restarted_and_not_to_be_started(
+    hanging: str, control_socket: socket.socket, ctl: Ctl
+) -> None:
+    for address, options in ((hanging, ["--url", hanging]), (f"unix:{control_socket.getsockname()}", ["--start"])):
+        for command in (["mode"], ["watch"], ["energy"], ["mode", "hold", "Quiet", "--", "true"]):
+            result = ctl(*options, *command)
+            assert (result.exit_code, result.stdout) == (UNAVAILABLE, "")
+            said = f"the daemon at {address} does not answer (waited 0.2 s); restart it with: systemctl"
+            assert said in result.stderr
+
+
+def test_the_doctor_says_that_a_daemon_hangs_or_that_another_program_has_its_port(
+    hanging: str, monkeypatch: pytest.MonkeyPatch, control_socket: socket.socket, ctl: Ctl
+) -> None:
+    assert "error    daemon           it runs and does not answer\n" in ctl("doctor").output
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    stranger = ctl("--url", hanging, "doctor").output
+    assert "error    daemon           it does not run\n" in stranger
+    assert "another program (" in stranger
+
+
+def test_output_that_finds_no_room_is_one_sentence_and_no_success(daemon: ServedDaemon) -> None:
+    for arguments in (["status"], ["--json", "status"], ["--help"]):
+        with Path("/dev/full").open("w") as full:
+            command = [sys.executable, "-c", CODE, *arguments]
+            ended = subprocess.run(
+                command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=30
+            )
+        assert ended.returncode == 1
+        assert ended.stderr.endswith(": what it has to say cannot be written: No space left on device\n")
+        assert ended.stderr.count("\n") == 1
+
+
 def test_on_its_socket_a_daemon_asks_for_no_token(
     serve: Callable[..., ServedDaemon], control_socket: socket.socket, ctl: Ctl
 ) -> None:
@@ -56,8 +102,8 @@ def test_a_socket_may_be_named(daemon: ServedDaemon, control_socket: socket.sock
 
 def test_many_commands_at_once_are_all_answered(daemon: ServedDaemon) -> None:
     def mode(_: int) -> str:
-        with reach(None) as client:
-            return str(client.get("/efficiency")["mode"])
+        with reach(None) as asked:
+            return str(asked.get("/efficiency")["mode"])
 
     with ThreadPoolExecutor(20) as pool:
         assert list(pool.map(mode, range(40))) == ["Balanced"] * 40

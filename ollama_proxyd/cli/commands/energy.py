@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ollama_proxyd.cli.failures import Failed, Unreachable
+from ollama_proxyd.cli.failures import Failed, Silent, Unreachable
 from ollama_proxyd.cli.render_energy import books as rendered
 from ollama_proxyd.cli.session import asked, json_option, say
 
@@ -25,8 +25,8 @@ def energy(week: bool, days: int | None, by: str) -> None:
     try:
         with asked().reach() as daemon:
             books = daemon.get(f"/energy?days={days}&by={by}")
-    except Unreachable:
-        if asked().url:
+    except Unreachable as error:
+        if asked().url or isinstance(error, Silent):
             raise
         books = _kept(days, by)
         click.echo("the daemon does not run; this is what it has kept", err=True)

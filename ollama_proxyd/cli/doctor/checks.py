@@ -8,7 +8,7 @@ from ollama_proxyd.cli.brief import halves
 from ollama_proxyd.cli.doctor.engine_checks import engines, saved_prompts, sockets
 from ollama_proxyd.cli.doctor.facts import DoctorFacts
 from ollama_proxyd.cli.doctor.findings import Finding, Level
-from ollama_proxyd.cli.failures import HOW_TO_START
+from ollama_proxyd.cli.failures import HOW_TO_RESTART, HOW_TO_START
 
 POWER_PROFILES = ("org.freedesktop.UPower.PowerProfiles", "net.hadess.PowerProfiles")
 UPOWER = "org.freedesktop.UPower"
@@ -30,6 +30,8 @@ def session_bus(facts: DoctorFacts) -> Finding:
 def daemon(facts: DoctorFacts) -> Finding:
     """Whether it runs, and is of our version."""
     version = facts.http.version
+    if facts.http.is_silent:
+        return Finding(Level.ERROR, "it runs and does not answer", HOW_TO_RESTART)
     if version is None and not facts.http.refusal:
         return Finding(Level.ERROR, "it does not run", HOW_TO_START)
     if version is not None and version != __version__:
@@ -49,6 +51,9 @@ def port(facts: DoctorFacts) -> Finding:
         return Finding(Level.OK, f"the daemon answers at {http.url}{too}")
     if http.refusal:
         return Finding(Level.WARNING, http.refusal)
+    if http.is_silent:
+        holder = http.holder or "the daemon"
+        return Finding(Level.ERROR, f"{holder} listens at {http.url} and does not answer", HOW_TO_RESTART)
     if http.port_taken:
         choose = "end that program, or choose another port with server.http_port in the configuration"
         holder = f" ({http.holder})" if http.holder else ""

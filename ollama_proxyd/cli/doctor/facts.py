@@ -10,7 +10,8 @@ class HttpFacts:
     """Where the daemon listens, or should.
 
     `version` is the daemon's if it answers, `grpc_endpoint` where it serves gRPC too, `refusal` why it refuses to
-    tell. Else `holder` names the program that has the port, as far as the kernel tells.
+    tell. Else `holder` names the program that has the port, as far as the kernel tells; where `is_silent`, the daemon
+    itself, which does not answer.
     """
 
     url: str
@@ -19,6 +20,7 @@ class HttpFacts:
     refusal: str = ""
     holder: str | None = None
     port_taken: bool = False
+    is_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

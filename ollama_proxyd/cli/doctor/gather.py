@@ -14,7 +14,7 @@ from ollama_proxyd.cli import session_bus
 from ollama_proxyd.cli.client import default_url, host_and_port, reach
 from ollama_proxyd.cli.doctor.checks import POWER_PROFILES, UPOWER
 from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, DoctorFacts, EngineSocket, HttpFacts
-from ollama_proxyd.cli.failures import Failed, Unreachable
+from ollama_proxyd.cli.failures import Failed, Silent, Unreachable
 from ollama_proxyd.config.load import find, load
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
@@ -106,13 +106,20 @@ def _daemon(url: str | None, configured: str, token: str | None) -> tuple[HttpFa
             about = daemon.version()
             facts = HttpFacts(about["endpoint"], version=about["version"], grpc_endpoint=about.get("grpc_endpoint"))
             return facts, daemon.get("/status"), daemon.get("/backends"), daemon.get("/house")
-    except Unreachable:
-        if not where.startswith("http:"):
-            return HttpFacts(where), None, (), None
-        host, port = host_and_port(where)
-        return HttpFacts(where, holder=port_owner(port), port_taken=_listens(host, port)), None, (), None
+    except Unreachable as error:
+        return _absent(where, is_silent=isinstance(error, Silent)), None, (), None
     except Failed as error:
         return HttpFacts(where, refusal=error.message), None, (), None
+
+
+def _absent(where: str, *, is_silent: bool) -> HttpFacts:
+    """What is found in the place of a daemon that does not answer."""
+    if not where.startswith("http:"):
+        return HttpFacts(where, is_silent=is_silent)
+    host, port = host_and_port(where)
+    holder = port_owner(port)
+    is_ours = holder is None or holder.startswith("ollama-proxyd")
+    return HttpFacts(where, holder=holder, port_taken=_listens(host, port), is_silent=is_silent and is_ours)
 
 
 def _listens(host: str, port: int) -> bool:

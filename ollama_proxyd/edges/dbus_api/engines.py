@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from dbus_fast import DBusError
+
 from ollama_proxyd.core.engine_fields import (
     ended_fields,
     instance_fields,
@@ -9,7 +11,7 @@ from ollama_proxyd.core.engine_fields import (
     saved_fields,
     unusable_fields,
 )
-from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_BACKEND, invalid, unknown
+from ollama_proxyd.edges.dbus_api.errors import UNKNOWN_BACKEND, invalid
 from ollama_proxyd.edges.dbus_api.values import plain_facts
 from ollama_proxyd.services.bundle import Services
 
@@ -34,7 +36,8 @@ async def stop_engine(services: Services, backend_id: str, model: str) -> None:
     pool = services.pool()
     ours = [view.spec.id for view in services.fleet.views.value if view.spec.engine is not None]
     if pool is None or backend_id not in ours:
-        raise unknown(UNKNOWN_BACKEND, backend_id, "backend that the proxy runs", ours)
+        known = ", ".join(ours) or "none"
+        raise DBusError(UNKNOWN_BACKEND, f"the proxy runs no engines of {backend_id!r}; it runs those of: {known}")
     running = [each.model for each in pool.instances if each.backend_id == backend_id]
     if model not in running:
         raise invalid(f"no engine of {backend_id} runs for {model!r}; there are: {', '.join(running) or 'none'}")

@@ -68,7 +68,7 @@ async def test_what_is_no_usable_model_is_told(program: Program, desk: Desk) -> 
 
 
 async def test_what_is_no_engine_of_ours_is_refused_with_those_that_are(program: Program) -> None:
-    with pytest.raises(Refused, match="llama") as refused:
+    with pytest.raises(Refused, match=r"the proxy runs no engines of .npu.; it runs those of: llama") as refused:
         await program.call("Backends", "StopEngine", "ss", "npu", "big")
     assert refused.value.name == f"{ROOT}.Error.UnknownBackend"
     with pytest.raises(Refused, match="no engine of llama runs for 'big'"):
