@@ -78,7 +78,7 @@ _REFUSED = frozenset({400, 404, 413, 422, 500, 501})
 """Some engines say with a 500 what others say with a 400."""
 
 _WORDS: tuple[tuple[Fault | None, range | frozenset[int], str], ...] = (
-    (None, frozenset({500}), _any(r"failed to parse (tools|messages|tool_choice)\b")),  # which it repeats
+    (None, frozenset({500}), _any(r"failed to parse (tools|messages|tool_choice|tool calls?)\b")),  # which it repeats
     (
         Fault.NO_CREDIT,
         _CLIENT,

@@ -232,6 +232,10 @@ OF_THE_REQUEST: tuple[tuple[int, str], ...] = (
         500,
         """{"error":{"message":"Failed to parse tools: Missing tool type; tools = ['is it busy', 1]"}}""",
     ),
+    (
+        500,
+        """{"error":{"message":"Failed to parse tool call arguments as JSON: [json.exception.parse_error.101] busy"}}""",
+    ),
     (500, """{"error":{"message":"[json.exception.type_error.302] type must be number, but is string"}}"""),
     (500, """{"error":{"code":500,"message":"vector::_M_default_append","type":"server_error"}}"""),
 )

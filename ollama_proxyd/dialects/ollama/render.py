@@ -23,7 +23,8 @@ from ollama_proxyd.core.requests import (
     ToolMode,
 )
 from ollama_proxyd.dialects.base import Rendered
-from ollama_proxyd.dialects.framing.jsonbody import decode_fields, invalid_request, object_in, present, with_model
+from ollama_proxyd.dialects.framing.arguments import object_of
+from ollama_proxyd.dialects.framing.jsonbody import decode_fields, invalid_request, present, with_model
 from ollama_proxyd.dialects.framing.tools import write_tools
 from ollama_proxyd.dialects.ollama.options import EFFORTS, place, refuse_lookalikes, refuse_option
 
@@ -89,8 +90,8 @@ def _message(message: Message, index: int, names: Mapping[str, str]) -> dict[str
 
 
 def _tool_call(call: ToolCall, index: int) -> dict[str, Json]:
-    arguments = call.arguments.encode() or b"{}"
-    if object_in(arguments) is None:
+    arguments = object_of(call.arguments)
+    if arguments is None:
         field = f"messages[{index}].tool_calls.function.arguments"
         raise invalid_request(f"{field} for '{call.name}' must be the JSON text of an object", field)
     return present(id=call.id, function={"name": call.name, "arguments": msgspec.Raw(arguments)})

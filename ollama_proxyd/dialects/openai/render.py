@@ -29,6 +29,7 @@ from ollama_proxyd.dialects.base import Rendered
 from ollama_proxyd.dialects.framing.binary import image_type
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, present, with_model
 from ollama_proxyd.dialects.framing.tools import write_choice, write_tools
+from ollama_proxyd.dialects.openai.earlier_calls import with_arguments
 from ollama_proxyd.dialects.openai.joining import Joiner, answers_to, is_exact
 from ollama_proxyd.dialects.openai.options import (
     CHAT,
@@ -108,7 +109,7 @@ def _message(message: Message, calls: OpenCalls, with_thinking: bool) -> dict[st
 
 
 def _call(call: ToolCall, calls: OpenCalls) -> dict[str, Json]:
-    function = {"name": call.name, "arguments": call.arguments}
+    function = {"name": call.name, "arguments": call.arguments if call.arguments.strip() else "{}"}
     return {"id": calls.add(call), "type": "function", "function": function}
 
 
@@ -260,14 +261,16 @@ PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings
 def render(request: Request, model: str, base: str = "/v1", quirks: Quirks = GENERIC) -> Rendered:
     """The request under the engine's own name of the model; raises INVALID_REQUEST or UNSUPPORTED."""
     if request.api is Api.OPENAI:
-        fields = decode_fields(request.body)
+        fields, body = decode_fields(request.body), request.body
         refuse_internal(fields)
+        if (told := with_arguments(body, fields)) is not fields:
+            fields, body = told, msgspec.json.encode(told)
         path = base + PATHS[request.endpoint]
         if quirks.joins and not request.stream and request.spoken is None and is_exact(request.endpoint, fields):
             is_chat = request.endpoint == "chat"
             joiner = partial(Joiner, asked=request.model, answers=answers_to(fields), is_chat=is_chat)
             return Rendered(path, _streamed(fields, model), joiner=joiner)
-        return Rendered(path, with_model(request.body, fields, model))
+        return Rendered(path, with_model(body, fields, model))
     translation = _translate(request, quirks)
     fields_out: dict[str, Json] = {"model": model, **translation.fields}
     if translation.endpoint != "embeddings":

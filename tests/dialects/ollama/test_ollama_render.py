@@ -105,6 +105,13 @@ def test_nothing_is_sent_that_the_client_did_not_say() -> None:
     assert sent(Embedding(("a", "b"), single=False)) == ("/api/embed", {"model": "own", "input": ["a", "b"]}, ())
 
 
+@pytest.mark.parametrize("arguments", ["", " ", "null", "{}", '"{}"'])
+def test_a_call_without_arguments_is_sent_with_an_empty_object(arguments: str) -> None:
+    called = Message("assistant", (Text(""),), tool_calls=(ToolCall("f", arguments, "c1"),))
+    (message,) = sent(talk((called,)))[1]["messages"]
+    assert message["tool_calls"][0]["function"] == {"name": "f", "arguments": {}}
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_whether_to_stream_is_always_said(stream: bool) -> None:
     assert sent(talk(), stream=stream)[1]["stream"] is stream
@@ -268,7 +275,7 @@ def test_arguments_keep_the_models_own_order_and_numbers() -> None:
     assert b'"arguments":{}' in body
 
 
-@pytest.mark.parametrize("arguments", ["{", "[]", "5", "null"])
+@pytest.mark.parametrize("arguments", ["{", "[1]", "5", "true"])
 def test_arguments_that_are_no_object_are_the_clients_fault(arguments: str) -> None:
     asked = Message("assistant", None, tool_calls=(ToolCall("f", arguments),))
     with pytest.raises(ProxyError, match="JSON text of an object") as caught:

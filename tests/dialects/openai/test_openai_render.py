@@ -68,6 +68,42 @@ def test_in_the_same_dialect_only_the_model_is_renamed() -> None:
     assert rendered.ignored_fields == ()
 
 
+def earlier_call(arguments: str) -> dict[str, Any]:
+    return {
+        "messages": [
+            {"role": "user", "content": 'say "arguments":""'},
+            {"role": "assistant", "content": None, "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "now", "arguments": arguments}},
+            ]},
+            {"role": "tool", "tool_call_id": "c1", "content": "noon"},
+        ]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", ["", " ", "\n"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_came_without_arguments_goes_back_with_an_empty_object(arguments: str, stream: bool) -> None:
+    told = msgspec.json.decode(render(openai_chat(**earlier_call(arguments), stream=stream), "theirs", "llamacpp").body)
+    assert told["messages"] == earlier_call("{}")["messages"]
+
+
+def test_calls_with_arguments_go_back_as_the_client_wrote_them() -> None:
+    for arguments in ('{"a": 1}', "not JSON", "{}"):
+        body = render(openai_chat(**earlier_call(arguments)), "theirs").body
+        assert body == body_of(**earlier_call(arguments)).replace(b'"tiny"', b'"theirs"')
+
+
+def test_what_is_no_list_of_calls_is_left_for_the_engine_to_refuse() -> None:
+    odd = {"messages": [{"role": "assistant", "tool_calls": {"arguments": ""}}, {"role": "user", "content": "x"}]}
+    assert msgspec.json.decode(render(openai_chat(**odd), "theirs").body)["messages"] == odd["messages"]
+
+
+def test_a_translated_call_without_arguments_has_an_empty_object() -> None:
+    calls = (Message("assistant", (), tool_calls=(ToolCall("now", " ", "c1"),)),)
+    (message,) = chat_sent(messages=calls)["messages"]
+    assert message["tool_calls"][0]["function"] == {"name": "now", "arguments": "{}"}
+
+
 def native_chat(**fields: Any) -> Request:
     body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], **fields}
     return ollama_chat(encoded(body), Hints())
