@@ -169,6 +169,35 @@ def test_ollamas_lines_are_mended_likewise() -> None:
         assert told["done"] is ("done" in odd)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        {"name": "f", "arguments": ""},
+        {"name": "f", "arguments": " "},
+        {"name": "f", "arguments": None},
+        {"name": "f"},
+        {"name": "f", "parameters": {}},
+    ],
+)
+def test_each_call_of_a_whole_answer_has_what_clients_answer_it_by(function: dict[str, Any]) -> None:
+    form, _ = request("/v1/chat/completions", stream=False)
+    message = {"role": "assistant", "content": None, "tool_calls": [{"function": function}, {"function": function}]}
+    frame = {**BASE, "choices": choice(message=message)}
+    told = json.loads(form.kept(json.dumps(frame).encode(), NAMES))
+    calls = told["choices"][0]["message"]["tool_calls"]
+    assert [(call["id"], call["type"]) for call in calls] == [("call_0", "function"), ("call_1", "function")]
+    assert all(call["function"]["arguments"] == "{}" for call in calls)
+
+
+def test_thoughts_and_arguments_under_other_names_reach_ollamas_clients() -> None:
+    form, _ = request("/api/chat", stream=True)
+    called = [{"function": {"name": "f", "parameters": {"a": 1}}}]
+    message = {"role": "assistant", "content": "", "reasoning_content": "hm", "tool_calls": called}
+    told = json.loads(form.kept(json.dumps({**LINE, "message": message}).encode(), NAMES))["message"]
+    assert told["thinking"] == "hm"
+    assert told["tool_calls"][0]["function"]["arguments"] == {"a": 1}
+
+
 @pytest.mark.parametrize("line", [b'{"done":true}', b'{"message":{"content":""},"done":true}'])
 def test_every_line_of_ollama_has_what_its_strictest_client_asks_for(line: bytes) -> None:
     form = OLLAMA_FORMS["chat"]

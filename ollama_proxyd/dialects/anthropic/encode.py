@@ -17,7 +17,6 @@ from ollama_proxyd.dialects.framing.sse import events
 
 _REASONS = {
     FinishReason.LENGTH: "max_tokens",
-    FinishReason.TOOL_CALLS: "tool_use",
     FinishReason.CONTENT_FILTER: "refusal",
 }
 """Why an answer ended; for all else the model ended its turn."""
@@ -178,7 +177,7 @@ class MessageEncoder:
 
     def _reason(self, finished: Finished, called: bool) -> tuple[str, str | None]:
         """Why it ended, and the sequence that it stopped at where the engine told."""
-        if finished.reason is not FinishReason.STOP:
+        if finished.reason not in {FinishReason.STOP, FinishReason.TOOL_CALLS}:
             return _REASONS.get(finished.reason, "end_turn"), None
         stop = finished.stop_sequence
         if stop is not None and stop in (self._request.content().options.known.get("stop") or ()):

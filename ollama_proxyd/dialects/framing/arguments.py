@@ -12,6 +12,18 @@ _MOST_LEVELS = 3
 """How often a text may be encoded again as a text."""
 
 
+OTHER_NAMES = ("parameters", "input")
+"""What some engines and models call the arguments."""
+
+
+def arguments_in(function: dict[str, Json]) -> dict[str, Json]:
+    """The members of a function with its arguments under their own name."""
+    if function.get("arguments") is not None:
+        return function
+    others = [name for name in OTHER_NAMES if isinstance(function.get(name), dict | str)]
+    return {**function, "arguments": function[others[0]]} if others else function
+
+
 def in_function(call: dict[str, Json]) -> dict[str, Json]:
     """The members of a call with what is called in its function, where some engines have it beside the id."""
     if "function" in call or not isinstance(call.get("name"), str):

@@ -57,19 +57,26 @@ def joined(events: Iterable[Event]) -> Delta:
     )
 
 
-def finished_calls(calls: Iterable[ToolCallDelta], finished: Finished) -> list[tuple[ToolCallDelta, bytes]]:
+def finished_calls(
+    calls: Iterable[ToolCallDelta], finished: Finished, *, as_text: bool = False
+) -> list[tuple[ToolCallDelta, bytes]]:
     """The calls with their arguments; where the token limit cut the answer, without those left unfinished.
 
-    ProxyError when the model named no tool, or wrote no object as arguments.
+    `as_text`: for clients that take arguments as a text, and so may be told what is no object. ProxyError when the
+    model named no tool, or wrote no object as arguments.
     """
-    return whole_calls(calls, is_cut=finished.reason is FinishReason.LENGTH)
+    return whole_calls(calls, is_cut=finished.reason is FinishReason.LENGTH, as_text=as_text)
 
 
-def whole_calls(calls: Iterable[ToolCallDelta], *, is_cut: bool) -> list[tuple[ToolCallDelta, bytes]]:
+def whole_calls(
+    calls: Iterable[ToolCallDelta], *, is_cut: bool, as_text: bool = False
+) -> list[tuple[ToolCallDelta, bytes]]:
     """The same, where it is known whether the answer was cut."""
     found = []
     for call in filter(says, calls):
         arguments = object_of(call.arguments)
+        if arguments is None and as_text and not is_cut:
+            arguments = call.arguments.encode(errors="replace")
         if arguments is not None and call.name:
             found.append((call, arguments))
         elif not is_cut:

@@ -8,11 +8,13 @@ import msgspec
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.framing.jsonbody import readable
+from ollama_proxyd.dialects.framing.numbers import count
 
 MOST_WRAPPINGS = 5
 _MOST_MEMBERS = 20
 _FAILURE = 400
 """HTTP's statuses from here on, which some gateways give in an answer of status 200."""
+_DIGITS = 3
 _JSON = msgspec.json.Decoder[Json](Any)
 _SENTENCES = (
     *("message", "error", "detail", "msg", "errors", "error_message", "error_msg", "errmsg", "title", "exception"),
@@ -68,6 +70,8 @@ class Report(msgspec.Struct):
     type: Json = None
     object: Json = None
     status: Json = None
+    status_code: Json = None
+    statusCode: Json = None  # noqa: N815 - as Node.js writes it
     code: Json = None
     success: Json = None
 
@@ -78,16 +82,24 @@ class Report(msgspec.Struct):
         told = next(filter(is_reported, filter(None, (*words, self.exception, self.fault))), None)
         if told is None and not self._has_failed:
             return None
+        if isinstance(told, str) and isinstance(self.message, str) and self.message.strip():
+            return f"{told}: {self.message}"  # many frameworks name the status in the one, the cause in the other
         if sentence(told) is None:
             told = sentence([self.message, self.msg, self.title, self.reason, {"response": self.response}]) or told
         return told or True
 
     @property
     def _has_failed(self) -> bool:
-        statuses = [each for each in (self.status, self.code) if isinstance(each, int)]
+        statuses = [*map(_http_status, (self.status, self.status_code, self.statusCode, self.code))]
         words = [each.lower() for each in (self.object, self.status, self.type) if isinstance(each, str)]
         is_said = any(each.endswith(_FAILING) for each in words)
-        return is_said or self.success is False or max(statuses, default=0) >= _FAILURE
+        return is_said or self.success is False or max(statuses) >= _FAILURE
+
+
+def _http_status(told: Json) -> int:
+    """The status in a member, 0 for none; some gateways write it as text."""
+    is_text = isinstance(told, str) and len(told) == _DIGITS and told.isascii() and told.isdigit()
+    return int(told) if is_text else count(told) or 0
 
 
 def shown(error: Json, wrappings: int = MOST_WRAPPINGS) -> Json:

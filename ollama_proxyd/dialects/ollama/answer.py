@@ -12,7 +12,7 @@ from ollama_proxyd.dialects.framing.reported import Report
 
 _S_PER_NS = 1e-9
 _NOTHING = msgspec.Raw(b"")
-_NO_ARGUMENTS = msgspec.Raw(b"{}")
+_SAY_NOTHING = (b"", b"null")
 _TEXT = msgspec.json.Decoder(str)
 _REASONS = {
     "stop": FinishReason.STOP,
@@ -27,11 +27,14 @@ class NativeAnswerFunction(msgspec.Struct):
     """What a tool call calls; the arguments stay the backend's own text."""
 
     name: str = ""
-    arguments: msgspec.Raw = _NO_ARGUMENTS
+    arguments: msgspec.Raw = _NOTHING
+    parameters: msgspec.Raw = _NOTHING
+    input: msgspec.Raw = _NOTHING
 
     def arguments_text(self) -> str:
         """The JSON text of an object, which some servers send as a text; an absent or null one has no members."""
-        text = bytes(self.arguments).decode(errors="replace")
+        named = map(bytes, (self.arguments, self.parameters, self.input))
+        text = next((each for each in named if each not in _SAY_NOTHING), b"").decode(errors="replace")
         if (whole := object_of(text)) is not None:
             return whole.decode()
         return readable(_TEXT, text) or text
@@ -43,7 +46,7 @@ class NativeAnswerCall(msgspec.Struct):
     function: NativeAnswerFunction | None = None
     id: str | None = None
     name: str = ""
-    arguments: msgspec.Raw = _NO_ARGUMENTS
+    arguments: msgspec.Raw = _NOTHING
 
     @property
     def called(self) -> NativeAnswerFunction:

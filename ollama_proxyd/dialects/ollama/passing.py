@@ -6,10 +6,10 @@ from typing import ClassVar
 import msgspec
 
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.dialects.framing.arguments import in_function, object_of
+from ollama_proxyd.dialects.framing.arguments import arguments_in, in_function, object_of
 from ollama_proxyd.dialects.framing.jsonbody import readable
 from ollama_proxyd.dialects.framing.lenient import is_utf8
-from ollama_proxyd.dialects.framing.parts import said_in
+from ollama_proxyd.dialects.framing.parts import said_in, thought_in
 from ollama_proxyd.dialects.framing.passing import Count, Form, Passed
 from ollama_proxyd.dialects.framing.vectors import is_vector
 from ollama_proxyd.dialects.ollama.answer import LOADS
@@ -18,10 +18,13 @@ from ollama_proxyd.dialects.ollama.answer import LOADS
 class _Function(Passed):
     name: str
     arguments: dict[str, Json]
+    parameters: None = None
+    input: None = None
 
     @classmethod
     def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
         """Arguments as an object, which some servers send as text or leave out; a call that was cut in them is none."""
+        told = arguments_in(told)
         written = told.get("arguments") or ""
         if isinstance(written, dict):
             return told
@@ -43,12 +46,17 @@ class _Message(Passed):
     role: str
     content: str
     thinking: str | None = None
+    reasoning: None = None
+    reasoning_content: None = None
     tool_calls: list[_Call] | None = None
     stand_ins: ClassVar = {"role": "assistant", "content": ""}
 
     @classmethod
     def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
         """The texts of a content in parts."""
+        thought = told.get("thinking") or told.get("reasoning") or told.get("reasoning_content")
+        if thought and not told.get("thinking"):
+            told = {**told, "thinking": thought if isinstance(thought, str) else thought_in(thought)}
         if not isinstance(told.get("content"), list | dict):
             return told
         said = said_in(told["content"])

@@ -17,6 +17,13 @@ class AnswerFunction(msgspec.Struct):
 
     name: str | None = None
     arguments: str | dict[str, Json] | None = None
+    parameters: str | dict[str, Json] | None = None
+    input: str | dict[str, Json] | None = None
+
+    @property
+    def told(self) -> str | dict[str, Json] | None:
+        """The arguments, which some engines have under another name."""
+        return next((each for each in (self.arguments, self.parameters, self.input) if each is not None), None)
 
 
 class AnswerCall(msgspec.Struct):

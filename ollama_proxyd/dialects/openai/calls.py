@@ -136,7 +136,7 @@ def _whole(index: Json) -> int | None:
 def content_of(piece: AnswerCall) -> tuple[str, str]:
     """The name and the text of the arguments, empty where there is none."""
     function = piece.called
-    arguments = function.arguments
+    arguments = function.told
     if arguments is None or isinstance(arguments, str):
         return function.name or "", arguments or ""
     return function.name or "", msgspec.json.encode(arguments).decode()

@@ -5,13 +5,13 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.dialects.framing.arguments import in_function, object_of
+from ollama_proxyd.dialects.framing.arguments import arguments_in, in_function, object_of
 from ollama_proxyd.dialects.framing.parts import said_in, thought_in
 from ollama_proxyd.dialects.framing.passing import Count, Form, Passed
 from ollama_proxyd.dialects.openai.answer import FAILURES, FINISH_REASONS, finish_reason
 
-_ONCE_ENCODED = r'^(?!\s*"\s*(\{|\\"))'
-"""How the text of arguments does not begin where they are an object."""
+_ONCE_ENCODED = r'^(?!\s*($|"\s*(\{|\\")))'
+"""How the text of arguments does not begin where they are an object; clients cannot read an empty one."""
 _KNOWN_REASON = rf"^({'|'.join(FINISH_REASONS)})$"
 
 
@@ -19,6 +19,11 @@ def with_text_id(told: dict[str, Json]) -> dict[str, Json]:
     """The members with the id as a text, which some engines send as a number."""
     number = told.get("id")
     return {**told, "id": str(number)} if isinstance(number, int) else told
+
+
+def with_id(told: dict[str, Json], made: str) -> dict[str, Json]:
+    """The members with an id, made where there is none."""
+    return told if told.get("id") else {**told, "id": made}
 
 
 def _message_in(told: dict[str, Json], *names: str) -> Json:
@@ -43,18 +48,21 @@ def _with_known_reason(told: dict[str, Json]) -> dict[str, Json]:
 class _Function(Passed):
     name: str | None = None
     arguments: str | None = None
+    parameters: None = None
+    input: None = None
 
     @classmethod
     def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
         """Arguments as text, which some engines send as an object."""
+        told = arguments_in(told)
         arguments = told.get("arguments")
         written = {"arguments": msgspec.json.encode(arguments).decode()} if isinstance(arguments, dict) else {}
         return {**told, **written}
 
 
-class _WholeFunction(_Function):
-    arguments: Annotated[str, msgspec.Meta(pattern=_ONCE_ENCODED)] | None = None
-    stand_ins: ClassVar = {"arguments": ""}
+class _WholeFunction(_Function, kw_only=True):
+    arguments: Annotated[str, msgspec.Meta(pattern=_ONCE_ENCODED)]
+    stand_ins: ClassVar = {"arguments": "{}"}
 
     @classmethod
     def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
@@ -78,8 +86,11 @@ class _Call(Passed):
         return with_text_id(in_function(told))
 
 
-class _WholeCall(_Call):
+class _WholeCall(_Call, kw_only=True):
     function: _WholeFunction | None = None
+    id: str
+    type: str
+    stand_ins: ClassVar = {"type": "function"}
 
 
 class _Words(Passed):
@@ -111,6 +122,16 @@ class _Message(_Words):
 class _WholeMessage(_Words):
     tool_calls: list[_WholeCall] | None = None
     function_call: _WholeFunction | None = None
+
+    @classmethod
+    def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
+        """Calls have ids, by which clients answer them."""
+        told = super().prepared(told)
+        calls = told.get("tool_calls")
+        if not isinstance(calls, list):
+            return told
+        named = [with_id(call, f"call_{at}") if isinstance(call, dict) else call for at, call in enumerate(calls)]
+        return {**told, "tool_calls": named}
 
 
 class _Choice(Passed):

@@ -47,6 +47,13 @@ def shape(sent: list[dict[str, Any]]) -> list[str]:
     return [each.get("delta", {}).get("type", each["type"]) for each in sent]
 
 
+def test_an_answer_without_calls_never_says_that_it_calls_tools() -> None:
+    sent = streamed(SAID, Finished(FinishReason.TOOL_CALLS))
+    assert sent[-2]["delta"]["stop_reason"] == "end_turn"
+    sent = streamed(*CALLS, Finished(FinishReason.TOOL_CALLS))
+    assert sent[-2]["delta"]["stop_reason"] == "tool_use"
+
+
 def test_blocks_come_one_after_another_each_begun_and_ended() -> None:
     sent = streamed(THOUGHT, SAID, *CALLS, DONE)
     assert shape(sent) == [

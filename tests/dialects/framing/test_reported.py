@@ -36,6 +36,10 @@ REPORTS: list[Any] = [
     {"code": 500, "msg": WORDS},
     {"success": False, "message": WORDS},
     {"error_message": WORDS},
+    {"code": "500", "message": WORDS},
+    {"status_code": 500, "message": WORDS},
+    {"statusCode": 500, "message": WORDS, "error": "Internal Server Error"},
+    {"status": 500, "error": "Internal Server Error", "message": WORDS, "path": "/v1/chat/completions"},
     {"title": WORDS, "status": 500, "detail": None},
 ]
 """Of plain engines, vLLM, FastAPI, and gateways."""
@@ -44,6 +48,8 @@ NOT_REPORTED: list[Any] = [
     {"error": {}, "errors": []},
     {"status": "processing", "message": "warming up"},
     {"status": 200},
+    {"code": "0", "message": "ok"},
+    {"code": "20000", "message": "ok"},
     {"detail": None},
 ]
 OPENAI_CHAT = parse_chat(b'{"model":"m","stream":true,"messages":[{"role":"user","content":"x"}]}', Hints())

@@ -72,6 +72,8 @@ def calls(*pieces: dict[str, Any]) -> list[tuple[str, Any]]:
         [piece("f", "{}", index=0, id="x"), piece(None, '{"a":', index=0), piece(None, "1}", index=0)],
         [piece("f", '{"a":1}', index="0", id="x"), piece(None, " ", index="0")],
         [piece("f", '"{\\"a\\":1}"', index=0, id="x")],
+        [{"index": 0, "id": "x", "function": {"name": "f", "parameters": {"a": 1}}}],
+        [{"index": 0, "id": "x", "function": {"name": "f", "arguments": None, "input": '{"a":1}'}}],
         [piece("f", '{"a":1}', index=3, id=7)],
         [piece("f", '{"a":1}', index=0.0, id=None), piece(None, None, index=0)],
     ],

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, TokenLogprob, Usage
+from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, TokenLogprob, ToolCallDelta, Usage
 from ollama_proxyd.core.requests import Json, Request
 from ollama_proxyd.dialects.framing import sse
 from ollama_proxyd.dialects.framing.gathering import ToolCalls, finished_calls
@@ -99,7 +99,7 @@ class ResponseEncoder:
             else:
                 self.encode(event)
         self._close(finished)
-        self._add_calls(finished)
+        self._add_calls(finished_calls(self._calls.whole(), finished, as_text=True))
         return self._finished(finished)
 
     def failed(self, error: ProxyError) -> bytes:
@@ -175,9 +175,9 @@ class ResponseEncoder:
         self._output.append(item)
         return self._event("response.output_item.done", output_index=index, item=item)
 
-    def _add_calls(self, finished: Finished) -> bytes:
+    def _add_calls(self, calls: Iterable[tuple[ToolCallDelta, bytes]]) -> bytes:
         said = b""
-        for call, raw in finished_calls(self._calls.whole(), finished):
+        for call, raw in calls:
             arguments, number = raw.decode(errors="replace"), f"{self._key}_{len(self._output)}"
             item = {"type": "function_call", "id": f"fc_{number}", "call_id": call.id or f"call_{number}"}
             item |= {"name": call.name or "", "arguments": "", "status": "in_progress"}
@@ -191,8 +191,8 @@ class ResponseEncoder:
         return said
 
     def _ending(self, finished: Finished) -> bytes:
-        said = self._begun() + self._close(finished)
-        said += self._add_calls(finished)
+        calls = finished_calls(self._calls.whole(), finished, as_text=True)  # fails before anything is numbered
+        said = self._begun() + self._close(finished) + self._add_calls(calls)
         name = "response.incomplete" if finished.reason in _INCOMPLETE else "response.completed"
         return said + self._event(name, response=msgspec.Raw(self._finished(finished)))
 
