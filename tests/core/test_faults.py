@@ -234,7 +234,7 @@ OF_THE_REQUEST: tuple[tuple[int, str], ...] = (
     ),
     (
         500,
-        """{"error":{"message":"Failed to parse tool call arguments as JSON: [json.exception.parse_error.101] busy"}}""",
+        """{"error":{"message":"Failed to parse tool call arguments as JSON: parse error at line 1: busy"}}""",
     ),
     (500, """{"error":{"message":"[json.exception.type_error.302] type must be number, but is string"}}"""),
     (500, """{"error":{"code":500,"message":"vector::_M_default_append","type":"server_error"}}"""),
