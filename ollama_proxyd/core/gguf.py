@@ -120,7 +120,6 @@ class GgufFacts:
     sliding_window: int | None = None
     experts: Experts | None = None
     recurrence: Recurrence | None = None
-    has_template: bool = False
     """Whether it says how a chat is written."""
     is_embedding: bool = False
     """Whether it pools its tokens' vectors into one."""
@@ -158,7 +157,6 @@ def facts_of(metadata: Metadata, tensors: Iterable[Tensor], files: int = 1) -> G
         sliding_window=keys.number("attention.sliding_window") or None,
         experts=Experts(experts, keys.number("expert_used_count")) if experts else None,
         recurrence=recurrence,
-        has_template="tokenizer.chat_template" in metadata,
         is_embedding=bool(keys.number("pooling_type")),
         files=files,
     )

@@ -1,7 +1,7 @@
 """An estimate of the memory that a GGUF model takes while it is served, as llama.cpp's engines divide it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ollama_proxyd.core.gguf import GgufFacts
 
@@ -45,18 +45,11 @@ class ModelMemory:
     """Keys and values of the whole context, and states of recurrent layers."""
     compute_bytes: int
     """What is between the layers of a batch."""
-    host_bytes: int
-    """Of the weights, what stays in the processor's memory where all layers are on a GPU."""
 
     @property
     def total_bytes(self) -> int:
         """All of it on one device."""
         return self.weights_bytes + self.cache_bytes + self.compute_bytes
-
-    @property
-    def on_gpu_bytes(self) -> int:
-        """What a GPU needs that has all layers."""
-        return self.total_bytes - self.host_bytes
 
 
 def estimate(facts: GgufFacts, serving: Serving = Serving()) -> ModelMemory | None:
@@ -71,22 +64,7 @@ def estimate(facts: GgufFacts, serving: Serving = Serving()) -> ModelMemory | No
         weights_bytes=_weights(facts, has_amx=serving.has_amx),
         cache_bytes=_cache(facts, serving, (cells * streams, window * streams)),
         compute_bytes=_compute(facts, serving, cells, window),
-        host_bytes=0 if facts.is_tied else facts.embedding_bytes,
     )
-
-
-def context_that_fits(facts: GgufFacts, serving: Serving, room_bytes: int) -> int | None:
-    """The longest context that fits into so much memory, at most what the model was trained for; None: not even one."""
-    most = facts.context_length or 0
-    low, high = 0, _padded(most) // _CELLS
-    while low < high:
-        middle = (low + high + 1) // 2
-        memory = estimate(facts, replace(serving, context_tokens=min(middle * _CELLS, most)))
-        if memory is not None and memory.total_bytes <= room_bytes:
-            low = middle
-        else:
-            high = middle - 1
-    return min(low * _CELLS, most) or None
 
 
 def _weights(facts: GgufFacts, *, has_amx: bool) -> int:

@@ -1,12 +1,11 @@
 """What a model takes in memory follows from its facts, and unknown facts are told as unknown."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ollama_proxyd.core.gguf import Experts, GgufFacts, Recurrence, Tensor, facts_of
-from ollama_proxyd.core.model_memory import Serving, context_that_fits, estimate
+from ollama_proxyd.core.model_memory import Serving, estimate
 
 METADATA: dict[str, object] = {
     "general.architecture": "llama",
@@ -78,34 +77,12 @@ def test_scores_of_each_head_are_kept_without_flash_attention() -> None:
     assert slow.compute_bytes - quick.compute_bytes == 512 * 8192 * (4 * 33 - 2)
 
 
-def test_the_table_of_embeddings_stays_with_the_processor() -> None:
-    memory = estimate(facts(), Serving(context_tokens=4096))
-    assert memory is not None
-    assert memory.on_gpu_bytes == memory.total_bytes - 295_501_824
-    tied = estimate(replace(facts(), is_tied=True), Serving(context_tokens=4096))
-    assert tied is not None
-    assert tied.on_gpu_bytes == tied.total_bytes
-
-
 @pytest.mark.parametrize("key", ["block_count", "embedding_length", "attention.head_count"])
 @pytest.mark.parametrize("value", [None, "many", 0, -1, 2**80, [], [8], 1.5])
 def test_where_a_fact_is_missing_or_odd_there_is_no_estimate(key: str, value: object) -> None:
     known = facts_of({**METADATA, f"llama.{key}": value}, TENSORS)
     if (key, value) != ("attention.head_count", 0):  # a model without attention, which there is
         assert estimate(known) is None
-
-
-def test_the_longest_context_that_fits_is_found() -> None:
-    known = facts()
-    for room in (10**9, 3 * 10**9, 10**10, 10**12):
-        longest = context_that_fits(known, Serving(), room)
-        assert longest is not None
-        memory = estimate(known, Serving(context_tokens=longest))
-        assert memory is not None
-        assert memory.total_bytes <= room
-        more = estimate(known, Serving(context_tokens=longest + 256))
-        assert longest == 131072 or (more is not None and more.total_bytes > room)
-    assert context_that_fits(known, Serving(), 10**8) is None
 
 
 def test_what_says_not_what_it_is_has_no_facts() -> None:

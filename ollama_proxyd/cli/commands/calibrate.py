@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 STOPPED = 130
 """What shells say of a program that Ctrl-C ended."""
-FIGURES = ("read_seconds", "written_seconds", "read_joules", "written_joules")
 HEADS = ("backend", "model", "s/token read", "written", "J/token read", "written", "known", "")
 
 

@@ -75,7 +75,7 @@ class Stream:
         self._heard = bytearray()
         self._owed = 0
         self._most_owed = self.credit // 2
-        self._is_expected = self._is_busy = self._is_answered = False
+        self._is_expected = self._is_busy = False
 
     def begin(self, call: Callable[["Stream"], Call] | None, path: str) -> None:
         """Its head has come."""

@@ -72,15 +72,6 @@ def _is_told(key: str, value: object) -> bool:
     return isinstance(value, int | float | str | list) and not key.startswith(("tokenizer.", "split."))
 
 
-def is_gguf(path: Path) -> bool:
-    """Whether a file begins as one."""
-    try:
-        with _opened(path) as file:
-            return file.read(4) == _MAGIC
-    except GgufError:
-        return False
-
-
 def _siblings(path: Path, part: _Part) -> list[Path]:
     """All files of the model in their order, by the names that llama-gguf-split gives."""
     count = part.metadata.get("split.count", 1)
@@ -206,8 +197,8 @@ class _Reader:
 
     def _number(self, form: str) -> int:
         packed = self._order + form
-        (value,) = struct.unpack(packed, self._bytes(struct.calcsize(packed)))
-        return value  # type: ignore[no-any-return]
+        value: int = struct.unpack(packed, self._bytes(struct.calcsize(packed)))[0]
+        return value
 
     def _name(self) -> str:
         length = self._number("Q")
