@@ -92,11 +92,16 @@ def _not_found(query: Query, fleet: FleetView, synonyms: Synonyms) -> str:
     return f"model {query.model!r} not found; {there_is}"
 
 
-def past_deadline(left_s: float, deadline_ms: int) -> ProxyError:
-    """The error for a request that arrived after its own deadline."""
+def time_to_deadline_s(deadline_ms: int | None, unix_s: float) -> float | None:
+    """Seconds until a client's deadline, None when it set none; raises ProxyError when it has passed."""
+    if deadline_ms is None:
+        return None
+    left_s = deadline_ms / 1000 - unix_s
+    if left_s > 0:
+        return left_s
     message = f"deadline_ms lies {-left_s:.1f} s in the past, so the request was not routed"
     if deadline_ms < EARLIEST_DEADLINE_MS:
         is_in_seconds = deadline_ms * 1000 >= EARLIEST_DEADLINE_MS
         meant = f"{deadline_ms * 1000}" if is_in_seconds else f"{deadline_ms} ms from now"
         message = f"deadline_ms is a moment since 1970 in ms; did you mean {meant}?"
-    return ProxyError(ErrorKind.LIMIT_UNMET, message, param="deadline_ms", code=DEADLINE_EXCEEDED)
+    raise ProxyError(ErrorKind.LIMIT_UNMET, message, param="deadline_ms", code=DEADLINE_EXCEEDED)

@@ -25,7 +25,7 @@ from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.eligibility import held
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.refusal import past_deadline
+from ollama_proxyd.core.refusal import time_to_deadline_s
 from ollama_proxyd.core.requests import Priority, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.core.values import value
@@ -207,11 +207,10 @@ class Answers:
 
     async def _again(self, request: Request, kept: Kept, arrived_s: float) -> AsyncGenerator[Routed | Event, None]:
         """A kept answer; no backend is asked, and no device wakes."""
-        deps, deadline_ms = self._deps, request.hints.deadline_ms
+        deps = self._deps
         with deps.gateway.booking.of(request, arrived_s) as trace:
             deps.gateway.check_capacity()
-            if deadline_ms is not None and (left_s := deadline_ms / 1000 - deps.clock.unix()) <= 0:
-                raise past_deadline(left_s, deadline_ms)
+            time_to_deadline_s(request.hints.deadline_ms, deps.clock.unix())
             spec, setting = kept.holder.spec, deps.governor.setting.value
             is_down = deps.fleet.view(spec.id).health is not Health.UP or None
             age_s = deps.clock.monotonic() - kept.at_s

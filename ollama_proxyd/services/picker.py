@@ -13,9 +13,9 @@ from ollama_proxyd.core.policy.cost import TYPICAL_OUTPUT_TOKENS
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.eligibility import held
 from ollama_proxyd.core.policy.priors import expect
-from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.policy.query import Query, query_of
 from ollama_proxyd.core.policy.rank import rank
-from ollama_proxyd.core.refusal import past_deadline
+from ollama_proxyd.core.refusal import time_to_deadline_s
 from ollama_proxyd.core.requests import Hints, Priority, Request
 from ollama_proxyd.core.values import replace, value
 from ollama_proxyd.core.workload import slot_wait_s
@@ -132,21 +132,13 @@ class Picker:
     def _query(self, errand: Errand) -> Query:
         """What is asked of the policy; raises ProxyError where the request's deadline has passed."""
         clock, request, hints = self._services.clock, errand.request, errand.hints
-        left_s = None if hints.deadline_ms is None else hints.deadline_ms / 1000 - clock.unix()
-        if left_s is not None and left_s <= 0 and hints.deadline_ms is not None:
-            raise past_deadline(left_s, hints.deadline_ms)
+        left_s = time_to_deadline_s(hints.deadline_ms, clock.unix())
         now_s = clock.monotonic()
         if request is None:
             query = Query(model=None, hints=hints, time_left_s=left_s, now_s=now_s)
         else:
-            query = Query(
-                model=request.model,
-                operation=request.operation,
-                prompt_tokens=request.prompt_tokens,
-                max_tokens=request.max_tokens,
-                needs_vision=request.needs_vision,
-                has_image_urls=request.has_image_urls,
-                needs_tools=request.needs_tools,
+            query = replace(
+                query_of(request),
                 time_left_s=left_s,
                 hints=hints,
                 now_s=now_s,

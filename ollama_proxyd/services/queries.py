@@ -5,8 +5,8 @@ from ollama_proxyd.core.features import EngineWishes
 from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.eligibility import held
-from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.refusal import past_deadline
+from ollama_proxyd.core.policy.query import Query, query_of
+from ollama_proxyd.core.refusal import time_to_deadline_s
 from ollama_proxyd.core.requests import Hints, Request
 from ollama_proxyd.core.values import replace
 from ollama_proxyd.services.delivery import Delivery, Resumers
@@ -42,22 +42,11 @@ class Queries:
 
     def _of(self, delivery: Delivery) -> Query:
         request = delivery.request
-        left_s = None if delivery.begun else self.time_left_s(request.hints)  # it has begun in time
-        deadline_ms = request.hints.deadline_ms
-        if left_s is not None and left_s <= 0 and deadline_ms is not None:
-            raise past_deadline(left_s, deadline_ms)
-        query = Query(
-            model=request.model,
-            operation=request.operation,
-            prompt_tokens=request.prompt_tokens,
-            max_tokens=request.max_tokens,
-            needs_vision=request.needs_vision,
-            has_image_urls=request.has_image_urls,
-            may_fetch_here=request.may_fetch_here,
-            needs_tools=request.needs_tools,
+        deadline_ms = None if delivery.begun else request.hints.deadline_ms  # it has begun in time
+        query = replace(
+            query_of(request),
             now_s=self._clock.monotonic(),
-            time_left_s=left_s,
-            hints=request.hints,
+            time_left_s=time_to_deadline_s(deadline_ms, self._clock.unix()),
             tried=delivery.tried | delivery.left,
             synonyms=self.synonyms.of(request.model),
         )

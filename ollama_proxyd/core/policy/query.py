@@ -4,7 +4,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import field
 
 from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS
-from ollama_proxyd.core.requests import Hints, MediaType, Operation, Priority
+from ollama_proxyd.core.requests import Hints, MediaType, Operation, Priority, Request
 from ollama_proxyd.core.values import value
 from ollama_proxyd.core.workload import Followers, QueueAhead
 
@@ -64,6 +64,21 @@ class Query:
         needs = (self.needs_vision, self.needs_tools, self.has_image_urls, self.may_fetch_here)
         size = _size(max(self.prompt_tokens - SHORT_PROMPT_TOKENS, 0)), _size(self.max_tokens)
         return self.model, self.operation, needs, self.tried, wishes, limits, size
+
+
+def query_of(request: Request) -> Query:
+    """What is asked for a request as its client sent it."""
+    return Query(
+        model=request.model,
+        operation=request.operation,
+        prompt_tokens=request.prompt_tokens,
+        max_tokens=request.max_tokens,
+        needs_vision=request.needs_vision,
+        has_image_urls=request.has_image_urls,
+        may_fetch_here=request.may_fetch_here,
+        needs_tools=request.needs_tools,
+        hints=request.hints,
+    )
 
 
 def _size(number: float | None) -> int | None:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from ollama_proxyd.core.policy.query import Query
+from ollama_proxyd.core.policy.query import query_of
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.core.residency import has_in_memory
+from ollama_proxyd.core.values import replace
 from ollama_proxyd.dialects.anthropic import models
 from ollama_proxyd.dialects.anthropic.dialect import COUNT, Anthropic
 from ollama_proxyd.dialects.anthropic.parse import parse_count
@@ -31,14 +32,7 @@ async def count_tokens(request: web.Request) -> web.Response:
     asked: Request = await off_loop(len(body), lambda: received(body, lambda whole: parse_count(whole, hints)))
     services = services_of(request)
     services.gateway.check_open()
-    query = Query(
-        model=asked.model,
-        prompt_tokens=asked.prompt_tokens,
-        needs_vision=asked.needs_vision,
-        has_image_urls=asked.has_image_urls,
-        needs_tools=asked.needs_tools,
-        hints=hints,
-    )
+    query = replace(query_of(asked), max_tokens=None)  # counting writes no answer
     decision = services.gateway.explain(query)
     if not decision.ranked:
         raise services.gateway.refusal(query, decision)
