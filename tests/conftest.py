@@ -46,7 +46,15 @@ SHARED = (
     "box",
     "e2e/browser",
     "e2e/test_client_suites",
+    "e2e/test_real_engine_memory",
+    "e2e/test_real_engines",
+    "e2e/test_real_memory",
+    "e2e/test_real_own_ollama",
+    "e2e/test_real_schemathesis",
     "e2e",
+    "faults/test_general_client",
+    "faults/test_matrix",
+    "faults/test_real_engines",
     "faults",
     GNOME,
     "house/test_bad_radio",
@@ -68,8 +76,10 @@ ON_VIRTUAL_TIME = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests of slow folders their time."""
+    """Give tests of slow folders their time; what chance reaches is not measured, which would take twice as long."""
     for item in items:
+        if item.get_closest_marker("hypothesis"):
+            item.add_marker(pytest.mark.no_cover)
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
         if folder in TIME_LIMITS_S:
             item.add_marker(pytest.mark.timeout(TIME_LIMITS_S[folder]))
