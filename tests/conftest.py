@@ -43,6 +43,10 @@ TIME_LIMITS_S = {
 """For the folders whose fixtures fetch programs or start whole systems; all other tests have pyproject.toml's limit."""
 GNOME = "desktop/gnome"  # one for each Shell
 SHARED = (
+    "box/test_box_image",
+    "box/test_box_traces",
+    "box/test_deb",
+    "box/test_install",
     "box",
     "e2e/browser",
     "e2e/test_client_suites",

@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 MINUTE: int = 10
 """Of the hour, in which the daemon believes to be, so that the hour does not end in the middle."""
 DAYS = 6
+LATER_S, LOAD_S = 100, 60
+"""When the model is wanted, and how long it is said to load: half a minute more before it is loaded, which is soon."""
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
 Start = Callable[..., Daemon]
 
@@ -44,7 +46,7 @@ def start(laptop: Laptop, models: Path, tmp_path: Path) -> Iterator[Start]:
     engine: dict[str, Any] = {"id": "llama", "hardware": "cpu", "command": [*words, "-c", "{context}", "-t", "1"]}
     # To load it takes long and to keep it costs little, so that a habit is worth acting on.
     engine["context_tokens"] = 1024
-    engine["characteristics"] = {"power_watts": 1, "load_s": 20, "idle_watts": 0.001}
+    engine["characteristics"] = {"power_watts": 1, "load_s": LOAD_S, "idle_watts": 0.001}
     buses = {
         "DBUS_SYSTEM_BUS_ADDRESS": laptop.system_bus.address,
         "DBUS_SESSION_BUS_ADDRESS": laptop.session_bus.address,
@@ -73,7 +75,7 @@ def have_habit(folder: Path, model: str) -> None:
         names = columns[0].split(",")
         values = dict(zip(names, history.execute(f"SELECT {columns[0]} FROM requests LIMIT 1").fetchone(), strict=True))
         for day in range(1, DAYS + 1):
-            at_s = time.time() - 86400 * day + 100
+            at_s = time.time() - 86400 * day + LATER_S
             row = {**values, "unix_s": at_s, "model": model, "result": "ok", "program": "editor"}
             row["day"] = time.strftime("%Y-%m-%d", time.gmtime(at_s))
             history.execute(
