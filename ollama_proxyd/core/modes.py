@@ -45,13 +45,14 @@ class ModeRow:
         ),
     ] = 0.0
     max_power_w: Annotated[
-        Positive | None, Option(_MODES + "max_power_watts", "Backends of more watts serve only if no other can.")
+        Positive | None,
+        Option(_MODES + "max_power_watts", "Backends of more watts serve if no other can or if that saves."),
     ] = None
     max_temp_c: Annotated[
-        Positive | None, Option(_MODES, "Hotter devices, in degrees Celsius, serve only if no other can.")
+        Positive | None, Option(_MODES, "Hotter devices, in degrees Celsius, serve if no other can or if that saves.")
     ] = None
     max_fan_percent: Annotated[
-        Percent | None, Option(_MODES, "Devices with a faster fan, in percent, serve only if no other can.")
+        Percent | None, Option(_MODES, "Devices with a faster fan, in percent, serve if no other can or if that saves.")
     ] = None
     max_concurrency: Annotated[Annotated[int, Within(1)] | None, Option(_MODES, "The limit of requests in flight.")] = (
         None
@@ -100,7 +101,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
         Mode.BALANCED: ModeRow(
             label="Balanced",
             description="A quick answer at a fair cost",
-            price_of_time_w=7.0,
+            price_of_time_w=7.5,
             max_power_w=60.0,
             max_temp_c=85.0,
             max_fan_percent=80.0,
@@ -109,7 +110,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
         Mode.EFFICIENCY: ModeRow(
             label="Efficiency",
             description="Less energy for a slower answer",
-            price_of_time_w=3.5,
+            price_of_time_w=4.4,
             max_power_w=15.0,
             max_temp_c=75.0,
             max_fan_percent=60.0,
@@ -128,7 +129,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
         Mode.AUTO: ModeRow(
             label="Auto",
             description="Follows the battery, the heat and the power profile",
-            price_of_time_w=7.0,  # shown only: a request is priced by the mode that Auto chose
+            price_of_time_w=7.5,  # shown only: a request is priced by the mode that Auto chose
             max_temp_c=85.0,
         ),
         Mode.ULTRA_EFFICIENCY: ModeRow(

@@ -91,9 +91,9 @@ def test_loading_and_waking_do_not_grow_with_the_answer() -> None:
 
 def test_a_negative_saving_is_told_as_it_is() -> None:
     thrifty_and_fast = backend("nvidia", replace(PROFILES["nvidia"], power_w=11.0))
-    hot = machine(device("nvidia", temperature_c=88.0))
+    hot_and_loud = machine(device("nvidia", temperature_c=80.0, fan_percent=100.0))
     fleet = (thrifty_and_fast, backend("igpu"))
-    comparison = there(compared(Mode.BALANCED, fleet=fleet, system=hot))
+    comparison = there(compared(Mode.EFFICIENCY, fleet=fleet, system=hot_and_loud))
     assert (comparison.served.backend_id, comparison.instead.backend_id) == ("igpu", "nvidia")
     assert saved(comparison, 200) < 0
 

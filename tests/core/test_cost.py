@@ -80,13 +80,13 @@ def test_every_term_has_its_name_and_the_sums_are_right() -> None:
 @pytest.mark.parametrize(
     ("hints", "price_w"),
     [
-        (Hints(), 7),
+        (Hints(), BALANCED.price_of_time_w),
         (Hints(latency_critical=True), 300),
         (Hints(power_efficient=True), 0),
-        (Hints(latency_critical=True, power_efficient=True), 7),
+        (Hints(latency_critical=True, power_efficient=True), BALANCED.price_of_time_w),
         (Hints(priority=Priority.BEST_EFFORT), 0),
         (Hints(priority=Priority.BEST_EFFORT, latency_critical=True), 300),
-        (Hints(priority=Priority.CRITICAL), 7),
+        (Hints(priority=Priority.CRITICAL), BALANCED.price_of_time_w),
     ],
 )
 def test_hints_change_the_price_of_time(hints: Hints, price_w: float) -> None:

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.core.fleet import Hardware
-from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.heat import SOON_S
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
 from tests.core.reference_profile import REFERENCE, ask, codes, device, machine, only, order, rejections, setting
 from tests.reasons import unavailable
 
 NPU, IGPU, NVIDIA, CPU = REFERENCE
+BALANCED_W = DEFAULT_TABLE[Mode.BALANCED].price_of_time_w
 
 
 def why(system: SystemState, backend_id: str = "igpu", **query: Any) -> list[str]:
@@ -30,12 +31,23 @@ def test_a_device_above_the_modes_temperature_comes_after_all_others(temp_c: flo
         assert why(system) == ["the device of igpu is at 85.5 °C, and Balanced allows at most 85 °C"]
 
 
-@pytest.mark.parametrize(("percent", "used"), [(80.0, True), (81.0, False)])
-def test_a_device_whose_fan_is_above_the_modes_limit_comes_after_all_others(percent: float, used: bool) -> None:
-    system = machine(device("igpu", fan_percent=percent))
-    assert (order(ask(system=system))[-1] != "igpu") is used
-    if not used:
-        assert why(system) == ["the fan of igpu runs at 81 %, and Balanced allows at most 80 %"]
+def test_a_device_whose_fan_is_above_the_modes_limit_costs_more_the_louder_it_is() -> None:
+    loud = {percent: ask(system=machine(device("igpu", fan_percent=percent))) for percent in (80.0, 81.0, 100.0)}
+    assert [order(decision)[0] for decision in loud.values()] == ["igpu", "igpu", "nvidia"]
+    noise_j = [only(IGPU, system=machine(device("igpu", fan_percent=each))).terms["noise_j"] for each in loud]
+    assert noise_j[0] == 0.0
+    assert noise_j[2] == pytest.approx(20 * noise_j[1])
+    assert why(machine(device("igpu", fan_percent=81.0))) == [
+        "the fan of igpu runs at 81 %, and Balanced allows at most 80 %"
+    ]
+    assert "although the fan of igpu runs at 81 %" in str(loud[81.0].reason)
+
+
+def test_the_only_loud_device_is_not_left_for_one_that_needs_more_joules_for_a_longer_time() -> None:
+    decision = ask((IGPU, CPU), system=machine(device("igpu", fan_percent=100.0)))
+    assert order(decision) == ["igpu", "cpu"]
+    strict = ask((IGPU, CPU), system=machine(device("igpu", fan_percent=100.0)), strict_limits=True)
+    assert order(strict) == ["cpu"], "a person may want it so all the same"
 
 
 def test_a_mode_without_limits_leaves_no_device_alone() -> None:
@@ -121,7 +133,7 @@ def test_a_device_that_will_pass_its_limit_soon_pays_already() -> None:
     warming = machine(device("igpu", temperature_c=84.0, slope_c_per_s=3 / SOON_S))
     ranked = only(IGPU, mode=Mode.BALANCED, system=warming)
     terms = ranked.terms
-    work_j = terms["prefill_j"] + terms["decode_j"] + 7 * (terms["prefill_s"] + terms["decode_s"])
+    work_j = terms["prefill_j"] + terms["decode_j"] + BALANCED_W * (terms["prefill_s"] + terms["decode_s"])
     assert terms["heat_j"] == pytest.approx(work_j * 2 / 3)
     assert str(ranked.notes[0]) == "its device is at 84 °C and reaches 85 °C in about 10 s"
     assert order(ask(system=warming))[0] == "nvidia"

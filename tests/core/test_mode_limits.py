@@ -57,6 +57,16 @@ def test_what_is_within_the_limits_concedes_nothing() -> None:
     assert beyond(decision) == {"npu": [], "igpu": [], "nvidia": ["mode_power"], "cpu": ["mode_power"]}
 
 
+def test_a_limit_gives_way_where_keeping_it_needs_more_joules_and_costs_more_in_all() -> None:
+    guessed = backend("box", Profile(), hardware=Hardware.CPU)
+    assert order(ask((NVIDIA, guessed), Mode.EFFICIENCY)) == ["nvidia", "box"]
+    decision = ask((NVIDIA, guessed), Mode.EFFICIENCY)
+    assert conceded(decision) == ["mode_power"]
+    assert "; next is box with " in str(decision.reason)
+    thrifty = backend("box", replace(NPU.spec.profile, power_w=None), hardware=Hardware.NPU)
+    assert order(ask((NVIDIA, thrifty), Mode.EFFICIENCY)) == ["box", "nvidia"], "slower, but it saves joules"
+
+
 @pytest.mark.parametrize("gone", [{"tried": frozenset({"npu", "igpu"})}, {}])
 def test_a_failure_within_the_limit_falls_over_across_it(gone: dict[str, Any]) -> None:
     down = tuple(replace(view, health=Health.DOWN) for view in (NPU, IGPU))

@@ -26,7 +26,7 @@ def patience(*ranked: Ranked, waited_s: float = 0.0, rejected: tuple[Rejected, .
 
 
 def test_it_lasts_until_waiting_has_come_to_cost_what_a_free_backend_costs() -> None:
-    assert patience(BUSY, FREE) == pytest.approx(2.0 + 14.0 / (7.0 * OVERDUE_SHARE))
+    assert patience(BUSY, FREE) == pytest.approx(2.0 + 14.0 / (ROW.price_of_time_w * OVERDUE_SHARE))
 
 
 def test_a_busy_rival_changes_nothing() -> None:

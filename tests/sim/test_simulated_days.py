@@ -23,8 +23,8 @@ from ollama_proxyd.sim.world import World
 PRICED = (Mode.PERFORMANCE, Mode.BALANCED, Mode.EFFICIENCY, Mode.ULTRA_EFFICIENCY)
 
 
-COOL_SEED = 2
-"""A day on which no device becomes too hot for a mode, which then asks others whatever they need."""
+EVEN_SEED = 2
+"""A short day has few requests: on others one load of a large model, more or less, tells the modes apart."""
 
 
 def short_day(machine: str, mode: Mode, seed: int = 1) -> Figures:
@@ -35,10 +35,17 @@ def short_day(machine: str, mode: Mode, seed: int = 1) -> Figures:
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_each_thriftier_mode_needs_less_energy_and_none_refuses(machine: str) -> None:
-    days = [short_day(machine, mode, COOL_SEED) for mode in PRICED]
+    days = [short_day(machine, mode, EVEN_SEED) for mode in PRICED]
     assert [day.refused for day in days] == [0] * len(days)
     joules = [day.energy_j for day in days]
     assert all(thrifty <= 1.02 * fast for fast, thrifty in pairwise(joules)), joules
+
+
+@pytest.mark.parametrize("mode", [Mode.EFFICIENCY, Mode.ULTRA_EFFICIENCY])
+def test_no_large_model_is_left_to_the_processor_to_spare_the_card(mode: Mode) -> None:
+    machine = MACHINES["workstation"]
+    _, jobs = play(machine, Traffic(machine.chats, hours=0.75, programs=("chat", "embed")), Product(mode), seed=1)
+    assert {job.backend for job in jobs if job.model == "chat:32b"} == {"nvidia"}
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -83,7 +83,7 @@ def _compiled(
     """The same for a backend without requests; what is learned in place is named, so that news of it counts at once."""
     spec, expected = view.spec, expect(view, model)
     share, note = heat_share(device, max_temp_c) if device is not None else (0.0, None)
-    noise, noise_note = noise_share(spec, device, expected.power_w, row.price_of_noise)
+    noise, noise_note = noise_share(spec, device, expected.power_w, row.price_of_noise, row.max_fan_percent)
     return Candidate(
         view=view,
         model=model,

@@ -70,7 +70,8 @@ def _because(ranked: Sequence[Ranked], situation: Situation) -> tuple[str, dict[
         values = {"backend_id": busy.backend_id, "queue_wait_seconds": busy.queue_wait_s}
         return "queue_too_long", {**_next(values), "waited_seconds": told.get("waited_seconds")}
     if place is Tier.BEYOND:
-        return "none_within_mode", _alone(situation.query)
+        kept = next((each for each in ranked[1:] if tier(each.beyond, situation) is Tier.WITHIN), None)
+        return ("none_within_mode", _alone(situation.query)) if kept is None else ("cheapest", _rival(kept))
     if len(ranked) == 1:
         return "only_candidate", _alone(situation.query)
     if place is Tier.LATE:
@@ -79,8 +80,11 @@ def _because(ranked: Sequence[Ranked], situation: Situation) -> tuple[str, dict[
     worst = Tier.BEYOND if is_too_busy(best.beyond) else Tier.WITHIN
     if place is Tier.WITHIN and tier(rival.beyond, situation) > worst:
         return _why_alone(ranked, situation), _alone(situation.query)
-    values = {"backend_id": rival.backend_id, "energy_joules": rival.energy_j, "time_seconds": rival.time_s}
-    return "trial" if place is Tier.WITHIN and best.cost_j > rival.cost_j else "cheapest", _next(values)
+    return "trial" if place is Tier.WITHIN and best.cost_j > rival.cost_j else "cheapest", _rival(rival)
+
+
+def _rival(other: Ranked) -> dict[str, Any]:
+    return _next({"backend_id": other.backend_id, "energy_joules": other.energy_j, "time_seconds": other.time_s})
 
 
 def _next(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ SOON_S = 30.0
 """A device that will be too hot within this time pays for it already."""
 SILENT_W = 5.0
 """So many watts of one device a laptop's case sheds without its fan."""
+LOUD_PERCENT = 20.0
+"""A fan so much faster than the mode asks for has each joule of its device count double."""
 COLDEST_C, HOTTEST_C = -100.0, 1000.0
 """What is beyond is a sensor's mistake and counts as unknown."""
 
@@ -49,22 +51,25 @@ def heat_share(device: DeviceState, max_temp_c: float | None) -> tuple[float, Re
 
 @by_identity
 def noise_share(
-    spec: BackendSpec, device: DeviceState | None, power_w: float, price: float
+    spec: BackendSpec, device: DeviceState | None, power_w: float, price: float, max_fan_percent: float | None
 ) -> tuple[float, Reason | None]:
     """What a device's noise and heat add to each joule of work, with a note: its fan blows for the watts that it hears.
 
-    Up to SILENT_W the case sheds them without a fan. Once that blows, each watt keeps it going. Another machine's fan
-    is not heard here.
+    Up to SILENT_W the case sheds them without a fan. Once that blows, each watt keeps it going. Above the limit of the
+    mode each joule counts more, the faster the fan the more. Another machine's fan is not heard here.
     """
-    if not price or not spec.is_local or not power_w > 0:
+    if not spec.is_local or not power_w > 0:
         return 0.0, None
     fan_percent = None if device is None else known(device.fan_percent)
     is_blowing = fan_percent is not None and fan_percent > 0
+    above = 0.0
+    if fan_percent is not None and max_fan_percent is not None:
+        above = max(fan_percent - max_fan_percent, 0.0) / LOUD_PERCENT
     loud_w = power_w if is_blowing else max(power_w - SILENT_W, 0.0)
-    if not loud_w:
-        return 0.0, None
+    if not price or not loud_w:
+        return above, None
     values = {"loud_watts": loud_w, "power_watts": power_w, "fan_percent": fan_percent if is_blowing else None}
-    return price * loud_w / power_w, Reason("noise_counted", **values)
+    return price * loud_w / power_w + above, Reason("noise_counted", **values)
 
 
 def mode_temperature(view: BackendView, device: DeviceState, row: ModeRow) -> Reason | None:

@@ -138,6 +138,12 @@ def is_too_busy(exceeded: tuple[Reason, ...]) -> bool:
     return any(each.code == "mode_wait" for each in exceeded)
 
 
+def give_way(within: Ranked, over: Ranked) -> bool:
+    """Whether the limits of the mode give way to a backend beyond them: the best within is busy, or saves nothing."""
+    saves_nothing = within.energy_j > over.energy_j and within.cost_j > over.cost_j
+    return saves_nothing or is_too_busy(within.beyond)
+
+
 def is_any_too_busy(situation: Situation) -> bool:
     """Whether any backend may be busy for longer than the mode waits."""
     query = situation.query

@@ -17,8 +17,8 @@ from ollama_proxyd.core.policy.failing import failing_of, may_be_tried, why_asid
 from ollama_proxyd.core.policy.mode_limits import (
     Tier,
     beyond,
+    give_way,
     is_strict,
-    is_too_busy,
     late_j,
     lifts_power,
     refusing,
@@ -112,7 +112,7 @@ def _lazily(assessment: Assessment, aside: set[int]) -> Iterator[Ranked]:
         return _priced(table.candidate(number), assessment)
 
     within, over = tiers.get(Tier.WITHIN, ()), tiers.get(Tier.BEYOND, ())
-    if within and over and is_too_busy(next(_in_order(least_j, within, priced)).beyond):
+    if within and over and give_way(*[next(_in_order(least_j, each, priced)) for each in (within, over)]):
         tiers = {**tiers, Tier.WITHIN: sorted([*within, *over]), Tier.BEYOND: ()}
     for each in sorted(tiers):
         yield from _in_order(least_j, tiers[each], priced)
@@ -203,9 +203,10 @@ def _beyond(priced: Ranked, exceeded: tuple[Reason, ...], situation: Situation) 
 
 
 def _sorted(places: list[_Place]) -> list[_Place]:
-    """The best first; where the cheapest within the limits is too busy, those beyond them stand beside it."""
+    """The best first; where the cheapest within the limits gives way, those beyond stand beside it."""
     places.sort(key=_BY_PLACE)
-    if len(places) > 1 and places[0][0] is Tier.WITHIN and is_too_busy(places[0][-1].beyond):
+    over = next((place[-1] for place in places if place[0] is Tier.BEYOND), None)
+    if over is not None and places[0][0] is Tier.WITHIN and give_way(places[0][-1], over):
         equals = [(Tier.WITHIN if place[0] is Tier.BEYOND else place[0], *place[1:]) for place in places]
         return sorted(equals, key=_BY_PLACE)
     return places

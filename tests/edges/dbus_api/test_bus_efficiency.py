@@ -118,7 +118,7 @@ async def test_the_list_of_modes_has_everything_that_a_menu_needs(program: Progr
         "label": "Balanced",
         "description": DEFAULT_TABLE[Mode.BALANCED].description,
         "icon": "power-profile-balanced-symbolic",
-        "price_of_time_watts": 7.0,
+        "price_of_time_watts": 7.5,
         "price_of_noise": 0.0,
         "max_power_watts": 60.0,
         "max_temperature_celsius": 85.0,
