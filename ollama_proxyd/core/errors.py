@@ -60,6 +60,8 @@ IN_USE = "in_use"
 """The code of a model that is not unloaded, since another program works with it."""
 MODEL_REQUIRED = "missing_required_parameter"
 """The code of a request without a model, as OpenAI has it."""
+BAD_CALL = "bad_tool_call"
+"""The model called a tool in a way that its client cannot be told; the backend is not at fault."""
 DEADLINE_EXCEEDED = "deadline_exceeded"
 """The code of a failure by the client's own deadline; no other backend has more time."""
 

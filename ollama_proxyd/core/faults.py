@@ -4,7 +4,15 @@ import re
 from collections.abc import Mapping
 from enum import Enum
 
-from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ENGINE_ENDED, NOT_LOADED, UNREACHABLE, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import (
+    BAD_CALL,
+    DEADLINE_EXCEEDED,
+    ENGINE_ENDED,
+    NOT_LOADED,
+    UNREACHABLE,
+    ErrorKind,
+    ProxyError,
+)
 from ollama_proxyd.core.requests import WRITING, Operation
 from ollama_proxyd.core.values import value
 
@@ -260,6 +268,7 @@ _BY_CODE: Mapping[str | None, Fault | None] = {
     NOT_LOADED: Fault.NOT_LOADED,
     ENGINE_ENDED: Fault.PROCESS_ENDED,
     DEADLINE_EXCEEDED: None,
+    BAD_CALL: None,
 }
 
 

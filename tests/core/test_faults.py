@@ -2,7 +2,7 @@
 
 import pytest
 
-from ollama_proxyd.core.errors import DEADLINE_EXCEEDED, ENGINE_ENDED, UNREACHABLE, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import BAD_CALL, DEADLINE_EXCEEDED, ENGINE_ENDED, UNREACHABLE, ErrorKind, ProxyError
 from ollama_proxyd.core.faults import REFUSALS, Fault, fault_in, fault_of
 
 SHAPES: tuple[tuple[str, int, str, Fault], ...] = (
@@ -268,6 +268,7 @@ def test_a_503_that_says_when_to_come_back_is_busy() -> None:
         (ProxyError(ErrorKind.UPSTREAM_FAILED, "", detail="CUDA error: device lost"), Fault.DEVICE_LOST),
         (ProxyError(ErrorKind.UPSTREAM_TIMEOUT, ""), Fault.STALLED),
         (ProxyError(ErrorKind.UPSTREAM_TIMEOUT, "", code=DEADLINE_EXCEEDED), None),
+        (ProxyError(ErrorKind.UPSTREAM_FAILED, "the model called no tool", code=BAD_CALL), None),
         (ProxyError(ErrorKind.UPSTREAM_REJECTED, "", status=400), None),
         (ProxyError(ErrorKind.UNSUPPORTED, "does not support tools"), None),
         (ProxyError(ErrorKind.UNAVAILABLE, "", code="cut_off"), None),

@@ -10,7 +10,7 @@ from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, Tool
 from ollama_proxyd.core.requests import Json, Request
 from ollama_proxyd.dialects.anthropic.answer import FRAME
 from ollama_proxyd.dialects.framing import lenient
-from ollama_proxyd.dialects.framing.gathering import ToolCalls, finished_calls, joined
+from ollama_proxyd.dialects.framing.gathering import ToolCalls, joined, was_cut, whole_calls
 from ollama_proxyd.dialects.framing.jsonbody import energy_in
 from ollama_proxyd.dialects.framing.numbers import count
 from ollama_proxyd.dialects.framing.sse import events
@@ -86,7 +86,7 @@ class MessageEncoder:
             content.append({"type": _THINKING, "thinking": answer.thinking, "signature": self._signature()})
         if answer.text:
             content.append({"type": _TEXT, "text": answer.text})
-        calls = finished_calls(answer.tool_calls, finished)
+        calls = whole_calls(answer.tool_calls, is_cut=was_cut(finished, self._request))
         content += [{**self._tool(call), "input": msgspec.Raw(arguments)} for call, arguments in calls]
         reason, stop = self._reason(finished, bool(calls))
         usage = {**self._usage(finished.usage), **self._energy(finished)}
@@ -152,7 +152,7 @@ class MessageEncoder:
         return base64.b64encode(self._thoughts.digest()).decode()
 
     def _ending(self, finished: Finished) -> bytes:
-        calls = finished_calls(self._calls.whole(), finished)
+        calls = whole_calls(self._calls.whole(), is_cut=was_cut(finished, self._request))
         said = self._start() + self._end()
         for call, arguments in calls:
             said += self._opened({**self._tool(call), "input": {}})

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import BAD_CALL, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, ToolCallDelta
+from ollama_proxyd.core.requests import Api, Request
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.limits import MOST_ARGUMENTS_CHARACTERS
@@ -57,21 +58,48 @@ def joined(events: Iterable[Event]) -> Delta:
     )
 
 
-def finished_calls(
-    calls: Iterable[ToolCallDelta], finished: Finished, *, as_text: bool = False
-) -> list[tuple[ToolCallDelta, bytes]]:
-    """The calls with their arguments; where the token limit cut the answer, without those left unfinished.
+def was_cut(finished: Finished, request: Request) -> bool:
+    """Whether the token limit cut an answer; some engines name another reason there."""
+    limit, tokens = request.max_tokens, finished.usage.completion_tokens
+    return finished.reason is FinishReason.LENGTH or bool(limit and tokens and tokens >= limit)
 
-    `as_text`: for clients that take arguments as a text, and so may be told what is no object. ProxyError when the
-    model named no tool, or wrote no object as arguments.
+
+_WITH_OBJECTS = frozenset({Api.OLLAMA, Api.ANTHROPIC})
+
+
+class CallCheck:
+    """Whether a client can be told the calls of an answer, asked while the answer may still fail.
+
+    Ollama's API and Anthropic's have arguments as objects; in others they are a text.
     """
-    return whole_calls(calls, is_cut=finished.reason is FinishReason.LENGTH, as_text=as_text)
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._calls = ToolCalls() if request.api in _WITH_OBJECTS else None
+
+    def hear(self, events: Iterable[Event]) -> None:
+        """Take in what calls there are; raises ProxyError at the end of an answer with one that cannot be told."""
+        if self._calls is None:
+            return
+        for event in events:
+            if isinstance(event, Delta) and event.tool_calls:
+                self._calls.add(event.tool_calls)
+            elif isinstance(event, Finished):
+                whole_calls(self._calls.whole(), is_cut=was_cut(event, self._request))
+
+
+def finished_calls(calls: Iterable[ToolCallDelta], finished: Finished) -> list[tuple[ToolCallDelta, bytes]]:
+    """The calls for a client that takes arguments as a text, and so may be told what is no object."""
+    return whole_calls(calls, is_cut=finished.reason is FinishReason.LENGTH, as_text=True)
 
 
 def whole_calls(
     calls: Iterable[ToolCallDelta], *, is_cut: bool, as_text: bool = False
 ) -> list[tuple[ToolCallDelta, bytes]]:
-    """The same, where it is known whether the answer was cut."""
+    """The calls with their arguments; where the token limit cut the answer, without those left unfinished.
+
+    ProxyError when the model named no tool, or wrote no object as arguments.
+    """
     found = []
     for call in filter(says, calls):
         arguments = object_of(call.arguments)
@@ -81,5 +109,5 @@ def whole_calls(
             found.append((call, arguments))
         elif not is_cut:
             what = f"'{sanitize_line(call.name)}' with arguments that are not a JSON object" if call.name else "no tool"
-            raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"the model called {what}")
+            raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"the model called {what}", code=BAD_CALL)
     return found

@@ -7,7 +7,7 @@ import msgspec
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, TokenLogprob, ToolCallDelta
 from ollama_proxyd.core.requests import Json, Operation, Request
-from ollama_proxyd.dialects.framing.gathering import ToolCalls, joined, says, whole_calls
+from ollama_proxyd.dialects.framing.gathering import ToolCalls, joined, says, was_cut, whole_calls
 from ollama_proxyd.dialects.framing.jsonbody import energy_in, in_one_step, present
 
 
@@ -156,9 +156,7 @@ class LineEncoder:
 
     def _calls_and_reason(self, delta: Delta, finished: Finished) -> tuple[list[dict[str, Json]] | None, str]:
         """The calls that are whole and why the answer ended; at the token limit some engines name another reason."""
-        limit, tokens = self._request.max_tokens, finished.usage.completion_tokens
-        is_cut = finished.reason is FinishReason.LENGTH or bool(limit and tokens and tokens >= limit)
-        calls = write_calls(delta.tool_calls, is_cut=is_cut)
+        calls = write_calls(delta.tool_calls, is_cut=was_cut(finished, self._request))
         is_whole = len(calls) == sum(map(says, delta.tool_calls))
         reason = finished.reason if is_whole else FinishReason.LENGTH
         return calls or None, _REASONS.get(reason, reason.value)

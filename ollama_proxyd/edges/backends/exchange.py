@@ -16,6 +16,7 @@ from ollama_proxyd.core.requests import Json, Request
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.core.values import replace
 from ollama_proxyd.dialects.base import Dialect, Rendered, StreamReader, unreadable
+from ollama_proxyd.dialects.framing.gathering import CallCheck
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, renamed, with_field
 from ollama_proxyd.dialects.framing.lenient import pieces_in
 from ollama_proxyd.edges.backends.pass_through import PassThrough
@@ -215,7 +216,9 @@ def _read_whole(dialect: Dialect, request: Request, model: str, body: bytes) -> 
     is_other = request.api is not dialect.api or request.stream or request.hints.include_energy
     passed = None if is_other else _passed_whole(dialect, request, body)
     if passed is None:
-        return dialect.decode_answer(request, body)
+        events = dialect.decode_answer(request, body)
+        CallCheck(request).hear(events)
+        return events
     body, finished = passed
     frame = body if dialect.echoes(request.model, model) else renamed(body, request.model)
     return [Delta(frame=frame), finished]

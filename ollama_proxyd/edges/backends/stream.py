@@ -8,6 +8,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Flow, Tell
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.dialects.base import INCOMPLETE, Dialect, StreamReader
+from ollama_proxyd.dialects.framing.gathering import CallCheck
 from ollama_proxyd.dialects.framing.lenient import pieces_in
 from ollama_proxyd.dialects.framing.sse import DONE
 from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply
@@ -23,7 +24,7 @@ class Stream:
     """The events of an answer that comes in frames."""
 
     __slots__ = (
-        *("_dialect", "_has_ended", "_is_between", "_is_gathered", "_reply", "_size_bytes", "_splitter"),
+        *("_check", "_dialect", "_has_ended", "_is_between", "_is_gathered", "_reply", "_size_bytes", "_splitter"),
         *("flow", "reader"),
     )
 
@@ -36,6 +37,7 @@ class Stream:
         self._has_ended = False
         self._is_between = False
         """Whether the last piece ended with its frame."""
+        self._check = CallCheck(request)
         self.reader = reader
         self.flow = Flow(self._pour)
 
@@ -81,6 +83,7 @@ class Stream:
             self._size_bytes += len(chunk)
             check_size(self._reply.who, self._size_bytes)
         events = self.reader.feed(self._splitter.feed(chunk))
+        self._check.hear(events)
         self._is_between = not self._is_gathered and not self._splitter.remainder()
         if events and _OBJECT_END in chunk:
             self._reply.note_progress()
@@ -99,7 +102,9 @@ class Stream:
         reader, dialect, rest = self.reader, self._dialect, self._splitter.remainder()
         payloads = () if reader.ended else tuple(dialect.payloads(rest))
         if payloads and all(each == DONE or pieces_in(each).objects for each in payloads):
-            yield from reader.feed(rest.rstrip(b"\r\n") + dialect.frame_ends[0])
+            events = reader.feed(rest.rstrip(b"\r\n") + dialect.frame_ends[0])
+            self._check.hear(events)
+            yield from events
         if reader.skipped_frames:
             log.warning("%s: %d frames could not be read and were skipped", self._reply.who, reader.skipped_frames)
         try:
@@ -108,6 +113,7 @@ class Stream:
             if self._reply.broken is not None and error.code == INCOMPLETE:
                 raise self._reply.broken from error
             raise
+        self._check.hear([finished])
         if reader.closing:
             yield Delta(frame=reader.closing)
         yield replace(finished, skipped_frames=reader.skipped_frames) if reader.skipped_frames else finished

@@ -43,6 +43,7 @@ def _to_the_second(unix_s: int) -> str:
 
 MOST_FIRST_BYTES = 32 * 1024 * 1024
 """How much of an engine's own frames is kept for an encoder that may have to go on with them."""
+_EVENTS, _EVENT_ENDS = "text/event-stream", (b"\n\n", b"\r\n\r\n")
 NUMBER_BYTES = 20
 """What a number of a vector takes as text."""
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -129,8 +130,8 @@ async def deliver(
         response = Answer({**headers, **_STREAM_HEADERS, "Content-Type": content_type or dialect.stream_type})
         await response.prepare(request)
         has_words = content_type is None or content_type.startswith(dialect.stream_type)
-        request[STARTED] = Started(response, dialect.stream_error if has_words else None)
         writing = _Writing(response, make_encoder, dialect.landmark)
+        request[STARTED] = Started(response, partial(writing.broken, dialect) if has_words else None)
         event: Event | None = None
         async for event in events:
             if isinstance(event, Flow):
@@ -182,6 +183,12 @@ class _Writing:
             return b""
         self._encoder = self._encoder or self._make_encoder()
         return self._encoder.encode(event)
+
+    def broken(self, dialect: ClientDialect, error: ProxyError) -> bytes:
+        """The error as the last frame; what passed unread may have ended within one, which ends there then."""
+        is_within = dialect.stream_type == _EVENTS and self._last and not self._last.endswith(_EVENT_ENDS)
+        gap = b"\n" if self._last.endswith(b"\n") else b"\n\n"
+        return (gap if is_within else b"") + dialect.stream_error(error)
 
     def end(self, dialect: ClientDialect) -> None:
         """Have the dialect take note of an answer that was an engine's own to its end."""

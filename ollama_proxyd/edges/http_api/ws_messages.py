@@ -113,7 +113,7 @@ def whole_fields(answer: Delta, finished: Finished) -> dict[str, Json]:
             "type": "function",
             "function": {"name": call.name, "arguments": arguments.decode()},
         }
-        for call, arguments in finished_calls(answer.tool_calls, finished, as_text=True)
+        for call, arguments in finished_calls(answer.tool_calls, finished)
     ]
     return {name: value for name, value in told.items() if value}
 

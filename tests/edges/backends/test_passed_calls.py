@@ -5,21 +5,27 @@ from typing import Any
 
 import pytest
 
+from ollama_proxyd.core.errors import BAD_CALL
 from ollama_proxyd.core.events import Finished
+from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.requests import Api, Hints
 from ollama_proxyd.dialects.openai.parse import parse_completion
 from tests.edges.backends.test_clean_ends import ROUTE, TYPE
 from tests.edges.backends.test_exchange import (  # noqa: F401 - every rule holds for what is poured, too
     answer,
+    anthropic_request,
     at_once,
+    backend_at,
     frame_by_frame,
     frames,
+    ollama_request,
     one_byte_each,
     openai_request,
     pours,
     sevens,
+    until_it_fails,
 )
-from tests.upstreams.fake_engines import streams
+from tests.upstreams.fake_engines import FakeEngine, serving, streams
 
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
 ASKED = openai_request(stream=True, tools=TOOLS)
@@ -214,3 +220,25 @@ async def test_a_completion_has_words_alone_even_where_its_end_comes_with_them(w
     sent = event(words, words="text") + event("", "stop", words="text") + b"data: [DONE]\n\n"
     served = {"POST /v1/completions": streams(sent, content_type=TYPE[Api.OPENAI])}
     assert frames(await answer(Api.OPENAI, served, request)) == sent
+
+
+@pytest.mark.parametrize("asked", [ollama_request, anthropic_request])
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("bad", [piece("f", "[1]", index=0, id="x"), piece(None, '{"a":1}', index=0, id="x")])
+async def test_a_call_that_a_client_cannot_be_told_fails_the_attempt_and_blames_no_backend(
+    asked: Any, stream: bool, bad: dict[str, Any]
+) -> None:
+    sent = said({"content": "Hello"}, {"tool_calls": [bad]})
+    routes = {ROUTE[Api.OPENAI]: streams(*frame_by_frame(sent), content_type=TYPE[Api.OPENAI])}
+    async with serving(FakeEngine(routes)) as server, backend_at(server.url, Api.OPENAI) as backend:
+        got, error = await until_it_fails(backend, asked(stream=stream))
+    assert error.code == BAD_CALL
+    assert fault_of(error) is None
+    assert not any(isinstance(each, Finished) for each in got)
+
+
+@pytest.mark.parametrize("asked", [ollama_request, anthropic_request])
+async def test_a_call_that_the_token_limit_cut_fails_nothing(asked: Any) -> None:
+    sent = said({"content": "Hello"}, {"tool_calls": [piece("f", '{"a":', index=0, id="x")]}, finish="length")
+    routes = {ROUTE[Api.OPENAI]: streams(sent, content_type=TYPE[Api.OPENAI])}
+    assert isinstance((await answer(Api.OPENAI, routes, asked(stream=True)))[-1], Finished)

@@ -95,6 +95,16 @@ async def test_events_that_break_off_end_with_an_error(serve: Serve) -> None:
     assert b'data: {"error"' in answer.body
 
 
+@pytest.mark.parametrize("begun", [b'data: {"b64_json":"aG', b"data: {}\n", b"data: {}\r\n\r\n", b"data: {}\n\n"])
+async def test_the_error_is_an_event_of_its_own_wherever_the_bytes_before_it_ended(serve: Serve, begun: bytes) -> None:
+    broken = ProxyError(ErrorKind.UPSTREAM_FAILED, "it broke")
+    site = await serve(FakeBackend("npu", Accepted(content_type="text/event-stream"), Delta(frame=begun), broken))
+    answer = await site.post("/v1/audio/speech", {"model": "tiny", "input": "hi", "voice": "a", "stream_format": "sse"})
+    *_, last, rest = answer.body.replace(b"\r\n", b"\n").split(b"\n\n")
+    assert rest == b""
+    assert last.startswith(b'data: {"error"')
+
+
 @pytest.mark.parametrize("failure", [ABSENT, ProxyError(ErrorKind.UPSTREAM_FAILED, "no such thing", status=501)])
 async def test_a_holder_without_the_call_is_passed_over_for_it_alone(serve: Serve, failure: ProxyError) -> None:
     igpu, npu = FakeBackend("igpu", failure), FakeBackend("npu", *RANKED)

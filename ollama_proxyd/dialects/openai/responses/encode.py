@@ -99,7 +99,7 @@ class ResponseEncoder:
             else:
                 self.encode(event)
         self._close(finished)
-        self._add_calls(finished_calls(self._calls.whole(), finished, as_text=True))
+        self._add_calls(finished_calls(self._calls.whole(), finished))
         return self._finished(finished)
 
     def failed(self, error: ProxyError) -> bytes:
@@ -191,7 +191,7 @@ class ResponseEncoder:
         return said
 
     def _ending(self, finished: Finished) -> bytes:
-        calls = finished_calls(self._calls.whole(), finished, as_text=True)  # fails before anything is numbered
+        calls = finished_calls(self._calls.whole(), finished)  # fails before anything is numbered
         said = self._begun() + self._close(finished) + self._add_calls(calls)
         name = "response.incomplete" if finished.reason in _INCOMPLETE else "response.completed"
         return said + self._event(name, response=msgspec.Raw(self._finished(finished)))
