@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pytest
 import yaml
@@ -63,13 +63,14 @@ class Machine:
         assert process.stdout.readline() == "there\n"
         return process
 
-    def start(self, **house: Any) -> None:
-        """Run the daemon with the demo fleet."""
+    def start(self, backends: Sequence[Mapping[str, str]] = (), **house: Any) -> None:
+        """Run the daemon with these backends, else with the demo fleet."""
         config = {
             "house": {"enabled": True, "name": self.name, **house},
             "server": {"http_port": 8080},
             "sensors": {"enabled": False},
             "dbus": {"enabled": False},
+            "backends": list(backends),
         }
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("OLLAMA_", "DBUS_", "XDG_"))}
@@ -79,12 +80,24 @@ class Machine:
             "XDG_RUNTIME_DIR": str(self.folder / "run"),
             "PYTHONPATH": str(ROOT),
         }
-        daemon = (sys.executable, "-m", "ollama_proxyd", "--config", str(self.folder / "config.yaml"), "--demo")
+        asked = ("--config", str(self.folder / "config.yaml"), *(() if backends else ("--demo",)))
+        daemon = (sys.executable, "-m", "ollama_proxyd", *asked)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ("ip", "netns", "exec", self.space, *daemon), stdout=log, stderr=log, env=environ, cwd=self.folder
             )
         wait_until(self._is_up, f"{self.name} is up", 60, 0.2)
+
+    @contextmanager
+    def runs(self, *script: str) -> Iterator[IO[str]]:
+        """A program beside the daemon, and what it prints."""
+        command = ("ip", "netns", "exec", self.space, sys.executable, *script)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                yield process.stdout
+            finally:
+                process.kill()
 
     def _is_up(self) -> bool:
         try:

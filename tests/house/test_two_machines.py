@@ -3,7 +3,7 @@
 import json
 import signal
 
-from tests.e2e.harness import wait_until
+from tests.e2e.harness import ROOT, wait_until
 from tests.house.conftest import PORT, House, Machine
 
 CHAT = {"model": "demo:latest", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
@@ -42,6 +42,24 @@ def test_an_answer_comes_from_the_other_machine(house: House) -> None:
     assert said
     programs = house.desktop.ask("GET", "/requests")[1]
     assert b'"npu"' in programs
+
+
+def test_a_place_in_a_trace_reaches_the_engine_on_the_other_machine(house: House) -> None:
+    trace = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "vendor=some,other=more"}
+    with house.desktop.runs(str(ROOT / "tests/house/listening_engine.py"), "9999") as engine:
+        house.desktop.stop()
+        house.desktop.start([{"id": "tells", "type": "openai", "endpoint": "http://127.0.0.1:9999"}])
+        wait_until(lambda: "desktop/tells" in house.laptop.healthy(), "the laptop has the engine", 60, 0.2)
+        asked = {"model": "listener", "messages": CHAT["messages"]}
+        headers = {"X-Target-Backend": "desktop/tells", **trace}
+        with house.laptop.sent("POST", "/v1/chat/completions", asked, headers) as reply:
+            assert (reply.status, reply.headers.get("X-Backend-Used")) == (200, "desktop/tells")
+            reply.read()
+        heard = json.loads(engine.readline())
+    house.desktop.stop()
+    house.desktop.start()
+    wait_until(lambda: "desktop/npu" in house.laptop.healthy(), "the laptop has the desktop's backends again", 60, 0.2)
+    assert {name: heard.get(name) for name in trace} == trace
 
 
 def test_the_network_and_its_joules_are_terms(house: House) -> None:
