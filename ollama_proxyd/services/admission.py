@@ -214,7 +214,7 @@ class Admission:
         is_strict = row.strict or hints.strict_limits or row.max_wait_s is None
         if not is_strict and query.waited_s >= (row.max_wait_s or 0.0):
             return True
-        return sum([view.in_flight for view in self._fleet.views.value]) < most
+        return len(self._fleet.at_work()) < most
 
     def _choose(self, ticket: Ticket) -> bool:
         """Decide about the first of a line: whether it leaves the queue, with its slot or with an error."""

@@ -78,7 +78,7 @@ class Fleet:
         """Have exactly these backends; where one cannot be made it raises, and nothing has changed.
 
         An unchanged backend keeps its state. A changed one is replaced, a removed one takes no new requests; requests
-        under way on either go on and still count.
+        under way on either go on, and hold slots of the engine there.
         """
         members = {each.spec.id: self._member_for(each) for each in wanted}
         before, known = self._members, self._by_id()
@@ -112,7 +112,7 @@ class Fleet:
         view = BackendView(
             config.spec,
             **at_first(why_off),
-            in_flight=len(self.leases(member.id)),
+            in_flight=len(self.leases(member.id, config)),
             speeds=self._speeds(member.id),
             watts=None if known is None else known.watts,
         )
@@ -121,7 +121,7 @@ class Fleet:
     def _show(self, views: list[BackendView], known: Mapping[str, BackendView]) -> None:
         """Show these and the removed ones on which requests are under way."""
         removed = dict.fromkeys(member.id for member in self._draining if member.id not in self._members)
-        views += [replace(known[each], health=Health.DISABLED, health_reason=REMOVED) for each in removed]
+        views += [replace(known[each], **at_first(REMOVED), in_flight=len(self.leases(each))) for each in removed]
         self._index = {view.spec.id: at for at, view in enumerate(views)}
         self.views.set(tuple(views))
         self._note_health()
@@ -132,8 +132,8 @@ class Fleet:
         return tuple(self._members.values())
 
     def at_work(self) -> Sequence[BackendSpec]:
-        """The backends on which requests are under way, replaced and removed ones where they were."""
-        return [each.config.spec for each in (*self._members.values(), *self._draining) if each.leases]
+        """The backend of each request under way, replaced and removed ones where they were."""
+        return [each.config.spec for each in (*self._members.values(), *self._draining) for _ in each.leases]
 
     def has(self, backend_id: str) -> bool:
         """Whether there is such a backend."""
@@ -174,12 +174,12 @@ class Fleet:
         self.taken.publish(backend_id)
         return lease
 
-    def leases(self, backend_id: str) -> Sequence[Lease]:
-        """The slots of a backend that are taken, those of replaced and removed ones of that id included."""
-        leases = [*member.leases] if (member := self._members.get(backend_id)) is not None else []
-        if self._draining:
-            leases += [lease for each in self._draining if each.id == backend_id for lease in each.leases]
-        return leases
+    def leases(self, backend_id: str, config: BackendConfig | None = None) -> Sequence[Lease]:
+        """The slots of a backend that are taken, now or under `config`; of a replaced one those at its address."""
+        member = self._members.get(backend_id)
+        known = [each for each in (member, *self._draining) if each is not None and each.id == backend_id]
+        config = config or (member.config if member else None)
+        return [lease for each in known if config is None or each.is_at(config) for lease in each.leases]
 
     def give_back(self, lease: Lease) -> None:
         """A slot of a backend is free again."""
@@ -187,7 +187,7 @@ class Fleet:
         self.freed.publish(lease.member.id)
 
     def _count_down(self, lease: Lease) -> None:
-        member = lease.member
+        member, is_shown = lease.member, lease in self.leases(lease.member.id)
         del member.leases[lease]
         if member in self._draining and not member.leases:
             self._draining.remove(member)
@@ -195,7 +195,7 @@ class Fleet:
                 self._show([view for view in self.views.value if view.spec.id in self._members], self._by_id())
                 return
         now, tries = self.view(member.id), lease.tries if self._members.get(member.id) is member else None
-        self._put(replace(now, in_flight=now.in_flight - 1, breakers=self.circuits.after_trial(now, tries)))
+        self._put(replace(now, in_flight=now.in_flight - is_shown, breakers=self.circuits.after_trial(now, tries)))
 
     def _by_id(self) -> Mapping[str, BackendView]:
         return {view.spec.id: view for view in self.views.value}

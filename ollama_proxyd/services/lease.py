@@ -76,6 +76,11 @@ class Member:
         """Whether it can go on under another configuration."""
         return (self.config.spec, self.config.api_key) == (config.spec, config.api_key)
 
+    def is_at(self, config: BackendConfig) -> bool:
+        """Whether another configuration means an engine at the same address."""
+        ours, theirs = self.config.spec, config.spec
+        return ours is theirs or (ours.endpoint, ours.proxy) == (theirs.endpoint, theirs.proxy)
+
     def is_same_engine(self, config: BackendConfig) -> bool:
         """Whether health checks under another configuration would ask the same questions of the same address."""
         ours, theirs = self.config.spec, config.spec

@@ -44,7 +44,7 @@ class Meter:
         self._note_work()
         power = {device.id: device.power_w for device in system.devices}
         for device_id, stretch in self._stretches.items():
-            under_way = len(self._fleet.leases(stretch.backend_id))
+            under_way = sum([each.id == stretch.backend_id for each in self._fleet.at_work()])
             self._stretches[device_id] = stretch.after(power[device_id], under_way)
 
     def _note_work(self, _backend_id: str = "") -> None:

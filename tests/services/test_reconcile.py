@@ -71,16 +71,41 @@ async def test_an_unchanged_backend_keeps_all_that_is_known_of_it(bench: Bench) 
 
 
 async def test_a_changed_backend_is_replaced_and_requests_on_the_old_one_still_count(bench: Bench) -> None:
-    old = bench.fleet.backend("igpu")
+    old, keyed = bench.fleet.backend("igpu"), BackendConfig(IGPU, api_key="secret")
     with bench.fleet.lease("igpu") as lease:
-        bench.reconcile(NPU, MOVED)
+        bench.fleet.reconcile([BackendConfig(NPU), keyed])
         assert lease.backend is old is not bench.fleet.backend("igpu")
-        assert (bench.view("igpu").spec, bench.view("igpu").in_flight) == (MOVED, 1)
+        assert bench.view("igpu").in_flight == 1
         with bench.fleet.lease("igpu"):
             assert bench.view("igpu").in_flight == 2
         assert list(bench.fleet.at_work()) == [IGPU]
     assert bench.view("igpu").in_flight == 0
     assert list(bench.fleet.at_work()) == []
+
+
+async def test_requests_at_a_former_address_hold_no_slot_of_the_engine_at_the_present_one(bench: Bench) -> None:
+    with bench.fleet.lease("igpu") as there:
+        bench.reconcile(NPU, MOVED)
+        assert (bench.view("igpu").spec, bench.view("igpu").in_flight) == (MOVED, 0)
+        with bench.fleet.lease("igpu") as here:
+            assert (bench.view("igpu").in_flight, bench.fleet.leases("igpu")) == (1, [here])
+            assert list(bench.fleet.at_work()) == [MOVED, IGPU]
+            bench.reconcile(NPU, IGPU)
+            assert (bench.view("igpu").in_flight, bench.fleet.leases("igpu")) == (1, [there])
+            bench.reconcile(NPU)
+            assert bench.view("igpu").in_flight == 2
+        assert bench.view("igpu").in_flight == 1
+    assert bench.shown == ["npu"]
+
+
+async def test_one_that_ends_at_a_former_address_frees_nothing_at_the_present_one(bench: Bench) -> None:
+    with bench.fleet.lease("igpu"):
+        bench.reconcile(NPU, MOVED)
+        here = bench.fleet.lease("igpu")
+    assert bench.view("igpu").in_flight == 1
+    with here:
+        pass
+    assert bench.view("igpu").in_flight == 0
 
 
 async def test_an_engine_at_another_address_is_unknown_until_it_was_checked(bench: Bench) -> None:
