@@ -1,5 +1,6 @@
 """What a client has of an answer, and whether another backend can go on exactly from there."""
 
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -102,6 +103,22 @@ def test_frames_of_an_answer_that_does_not_break_are_never_read() -> None:
     assert transcript.spoken() == Spoken(letters + "m", tokens=13, passed=True)
     assert list(map(len, blocks)) == [MOST_PLAIN_BYTES + 1] * 12 + [1]
     assert transcript.tokens() == 13, "none is read twice"
+
+
+def test_frames_wait_in_a_small_part_of_their_size_since_many_answers_do_so_at_once() -> None:
+    """Of all its bytes a quarter lies in memory at any moment, with all that holds it; of more, far less."""
+    begin = 'data: {"id":"chatcmpl-7QyqpwdfhqwajicIEznoc6Q47XAyW","delta":'
+    frames = [f'{begin}{{"content":" {n}"}}}}\n\n' for n in range(300)]
+    transcript, most_bytes = Transcript(), 0
+    transcript.read_by(lambda _: ())
+    tracemalloc.start()
+    try:
+        for each in frames:
+            transcript.add_frame(each.encode())
+            most_bytes = max(most_bytes, tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert most_bytes < sum(map(len, frames)) / 4
 
 
 def test_of_a_very_long_answer_the_first_frames_are_read_so_that_few_wait_for_that() -> None:
