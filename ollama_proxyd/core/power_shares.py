@@ -58,7 +58,8 @@ class Share:
         self.after_j += after_j
         self.mark_j = self.consumer.each_j if self.end_j is None else self.end_j
         if before_j + after_j > 0:
-            self.source = worst(self.source or source, source)
+            if self.source is not source:
+                self.source = worst(self.source or source, source)
             self.error_j += (before_j + after_j) * error_share
 
 
@@ -112,13 +113,16 @@ class Consumer:
         self.work_s += seconds
 
     def charge(self, joules: float, source: Source, error_share: float) -> None:
-        """Charge the attempts: by their tokens where those are known of all, else equally at each moment."""
-        weights = weighed(list(self.shares))
+        """Charge the attempts: by their tokens where those are known of all, else equally at each moment.
+
+        There may be a thousand, and nothing else runs meanwhile.
+        """
+        parts = [share.parts() for share in self.shares]
+        weights = weighed(parts, [share.rates for share in self.shares])
         whole = sum(weights)
-        for share, weight in zip(self.shares, weights, strict=True):
-            before_j, after_j = share.parts()
+        for share, (before_j, after_j), weight in zip(self.shares, parts, weights, strict=True):
             own_j = joules * weight / whole if whole > 0 else 0.0
-            read_j = own_j * before_j / (before_j + after_j) if before_j + after_j > 0 else 0.0
+            read_j = own_j * before_j / (before_j + after_j) if before_j else 0.0
             read_j = min(read_j, own_j)  # a rounding error is no energy
             share.charge((read_j, own_j - read_j), source, error_share)
 
@@ -130,15 +134,17 @@ class Consumer:
         return ended
 
 
-def weighed(shares: Sequence[Share]) -> Sequence[float]:
+def weighed(parts: Sequence[tuple[float, float]], rates: Sequence[Rates | None]) -> Sequence[float]:
     """What each attempt weighs in what all of them cost."""
-    parts, rates = [share.parts() for share in shares], [share.rates for share in shares]
-    by_tokens = [
-        before * rate.prefill + after * rate.decode
-        for (before, after), rate in zip(parts, rates, strict=True)
-        if rate is not None
-    ]
-    return by_tokens if len(by_tokens) == len(parts) and sum(by_tokens) > 0 else list(map(sum, parts))
+    if None not in rates:
+        by_tokens = [
+            before * rate.prefill + after * rate.decode
+            for (before, after), rate in zip(parts, rates, strict=True)
+            if rate is not None
+        ]
+        if sum(by_tokens) > 0:
+            return by_tokens
+    return [before + after for before, after in parts]
 
 
 def by_phase(before_j: float, after_j: float, waited_s: float | None, timings: Timings) -> tuple[float, float, float]:
