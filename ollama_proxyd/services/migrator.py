@@ -1,5 +1,6 @@
 """Moves long answers to where their rest is better off, when the machine or the mode has changed."""
 
+import asyncio
 import logging
 from dataclasses import replace
 from typing import Any
@@ -57,12 +58,14 @@ class Migrator:
             await self.look()
 
     async def look(self) -> None:
-        """Have each answer move that is better off elsewhere.
+        """Have each answer move that is better off elsewhere, and let all answers go on between two of them.
 
         Where no other backend serves none is looked at: to know its rest, all its frames have to be read.
         """
         now_s = self._deps.clock.monotonic()
         serving = [view.spec.id for view in self._deps.fleet.views.value if view.can_serve]
+        if len({*serving, *(spec.id for spec in self._deps.fleet.at_work())}) < 2:
+            return
         for delivery in tuple(self._under_way):
             backend_id = delivery.backend_id
             if backend_id is None or delivery.is_to_move or delivery.finished is not None:
@@ -71,6 +74,7 @@ class Migrator:
                 continue
             if any(each != backend_id for each in serving):
                 await self._consider(delivery, backend_id)
+                await asyncio.sleep(0)
 
     async def _consider(self, delivery: Delivery, backend_id: str) -> None:
         rest = await delivery.rest(self.failover)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -121,6 +122,35 @@ async def test_the_frames_of_an_answer_are_not_read_where_no_other_backend_serve
         answer = await moving(services, go_on)
         await services.gateway.migrator.look()
         assert blocks == ([b"one"] if second_is_up else [])
+        await answer.hear_all()
+
+
+async def test_between_two_answers_that_are_looked_at_all_others_go_on() -> None:
+    steps: list[str] = []
+
+    def read(_: bytes) -> list[Event]:
+        steps.append("read")
+        return []
+
+    async def pass_on() -> None:
+        while True:
+            steps.append("passed")
+            await asyncio.sleep(0)
+
+    go_on = asyncio.Event()
+    frames = Accepted(read=read), Delta(frame=b"one"), go_on, Delta(frame=b"two"), Finished()
+    services = await services_of(FakeBackend("nvidia", *frames), FakeBackend("npu"), mode=Mode.PERFORMANCE)
+    answers = [Answer(services) for _ in range(3)]
+    for answer in answers:
+        await answer.hear(2)
+    await pass_by(LEAST_STAY_S)
+    passing = asyncio.create_task(pass_on())
+    await services.gateway.migrator.look()
+    passing.cancel()
+    assert steps.count("read") == len(answers)
+    assert ("read", "read") not in pairwise(steps)
+    go_on.set()
+    for answer in answers:
         await answer.hear_all()
 
 
