@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import cast
+from typing import Final, cast
 
 from ollama_proxyd.core.attempts import most_useful
 from ollama_proxyd.core.continuation import (
@@ -26,6 +26,7 @@ from ollama_proxyd.services.attempt import Attempt
 from ollama_proxyd.services.large import off_loop
 from ollama_proxyd.services.ports import Backend
 
+_NONE: Final[frozenset[str]] = frozenset()
 NOWHERE = "the answer was about to move, and neither the new nor the old backend goes on"
 
 
@@ -58,13 +59,13 @@ class Delivery:
         """Who goes on with that rest."""
         self.begun: Request | None = None
         """As the first backend was asked; None until the client has a part of the answer."""
-        self.tried: frozenset[str] = frozenset()
-        self._restarted: frozenset[str] = frozenset()
+        self.tried = _NONE
+        self._restarted = _NONE
         """Backends whose engine ended under it, and that were tried once more."""
         self._failures: list[ProxyError] = []
         self.cause = ""
         """Why the backend before did not end the answer."""
-        self.left: frozenset[str] = frozenset()
+        self.left = _NONE
         """The backend that it moved away from, until another has gone on."""
         self.since_s = 0.0
         """When the present backend began or went on."""
@@ -90,10 +91,15 @@ class Delivery:
         """What the client is told where nothing goes on: what broke the answer, or kept it from beginning."""
         return most_useful(self._failures) if self._failures else ProxyError(ErrorKind.UPSTREAM_FAILED, NOWHERE)
 
+    @property
+    def avoided(self) -> frozenset[str]:
+        """Backends that are not asked next."""
+        return self.tried | self.left if self.left else self.tried
+
     def fail(self, backend_id: str, error: ProxyError) -> None:
         """A backend did not answer; of one that could not go on the client is not told."""
         self._blame(backend_id, error)
-        self.left = frozenset()
+        self.left = _NONE
         if self.begun is None or not self._failures:
             self._failures.append(error)
 
@@ -119,7 +125,7 @@ class Delivery:
         if self.begun is None:
             self._began = view, attempt.ranked.model
         self._attempt, self.backend_id = attempt, attempt.ranked.backend_id
-        self.left = frozenset()
+        self.left = _NONE
         self._transcript.read_by(accepted.read)
         tokens, before = self._transcript.tokens, 0 if self.begun is None else self._transcript.tokens()
         attempt.count_tokens = lambda: tokens() - before

@@ -262,7 +262,7 @@ class Gateway:
     def _choose_again(self, trace: RequestTrace, delivery: Delivery, query: Query) -> Decision:
         """A decision for a request that waits; raises ProxyError where nothing can serve it."""
         time_left_s, now_s = self.queries.left_s(query), self._deps.clock.monotonic()
-        query = replace(query, time_left_s=time_left_s, now_s=now_s, tried=delivery.tried | delivery.left)
+        query = replace(query, time_left_s=time_left_s, now_s=now_s, tried=delivery.avoided)
         assessment, decision = self._decide(query, trace, delivery)
         if not decision.ranked and being_tried(decision):
             return decision

@@ -47,7 +47,7 @@ class Queries:
             query_of(request),
             now_s=self._clock.monotonic(),
             time_left_s=time_to_deadline_s(deadline_ms, self._clock.unix()),
-            tried=delivery.tried | delivery.left,
+            tried=delivery.avoided,
             synonyms=self.synonyms.of(request.model),
         )
         if self.affinity is not None:

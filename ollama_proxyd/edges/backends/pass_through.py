@@ -1,6 +1,5 @@
 """An engine's own frames for a client of the same dialect, from the first that means something to the answer's end."""
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 
 from ollama_proxyd.core.errors import ProxyError
@@ -35,6 +34,7 @@ class PassThrough:
             "_frames",
             "_has_read",
             "_held",
+            "_most_blocks",
             "_reader",
         ),
         *("_is_closed", "_mark", "_name", "_request", "_who", "ended", "skipped_frames"),
@@ -49,7 +49,9 @@ class PassThrough:
         self._calls = dialect.passed_calls(request)
         self._mark = dialect.frame_mark
         self._end_mark = dialect.end_mark
-        self._blocks: deque[bytes] = deque(maxlen=dialect.tail_blocks)
+        self._blocks: list[bytes] = []
+        """The last ones; a deque takes 600 bytes for its first."""
+        self._most_blocks = dialect.tail_blocks
         self._frames = 0
         self._held = self._first = b""
         self._reader: BlockDecoder | None = None
@@ -68,9 +70,14 @@ class PassThrough:
             return False
         frames = self._form.plain_frames(block)
         if frames:
-            self._blocks.append(block)
-            self._frames += frames
+            self._note(block, frames)
         return frames > 0
+
+    def _note(self, block: bytes, frames: int) -> None:
+        self._blocks.append(block)
+        if len(self._blocks) > self._most_blocks:
+            del self._blocks[0]
+        self._frames += frames
 
     def feed(self, block: bytes) -> tuple[Delta, ...]:
         """The block, untouched but for the model's name; a failure in it is raised by the next call."""
@@ -85,8 +92,7 @@ class PassThrough:
             block, frames = self._begin(block), 0
         if not block:
             return ()
-        self._blocks.append(block)
-        self._frames += frames or block.count(self._mark)
+        self._note(block, frames or block.count(self._mark))
         return (Delta(frame=block if self._name is None else self._dialect.rename(block, self._name)),)
 
     def _examined(self, block: bytes) -> bytes:

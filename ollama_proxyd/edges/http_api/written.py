@@ -126,6 +126,8 @@ class Answer(Stream):
             headers[hdrs.CONNECTION] = "keep-alive" if keeps else "close"
         _complete(request, headers)
         await writer.write_headers(f"HTTP/{version.major}.{version.minor} 200 OK", headers)
+        if self._whole is None:
+            headers.clear()  # nobody reads them any more, and a thousand streams may be open for long
         return writer
 
     async def write_eof(self, data: bytes = b"") -> None:
