@@ -1,7 +1,6 @@
 """Bounds and sanitises untrusted text."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 LONGEST_SPELLING = 60
 """Characters of a word that a suggestion looks at: its cost grows with the square of the length."""
@@ -35,6 +34,8 @@ def cut(text: str, most_characters: int) -> str:
 
 def nearest(word: str, known: Iterable[str], cutoff: float) -> str | None:
     """The known spelling that was probably meant, if one is near; the known ones are in lower case."""
+    from difflib import get_close_matches  # noqa: PLC0415 - memory that is spared until somebody misspells
+
     said = word[:LONGEST_SPELLING].lower()
     close = get_close_matches(said, tuple(known), cutoff=cutoff)
     # difflib counts two swapped letters as two faults: of "modle" it makes "mode".

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
-
-import psutil
+from typing import Final
 
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.plausibility import plausible
 from ollama_proxyd.core.readings import DeviceState, Maybe, PowerState, Reading, Sensed, Unavailable
 from ollama_proxyd.edges.plumbing.sysfs import Forbidden, Raw, Sysfs
+from ollama_proxyd.edges.sensors import proc
 from ollama_proxyd.edges.sensors.hwmon import CPU, CPU_CHIPS, MILLI, Chip, Heat, fastest, find_chips, hottest
 from ollama_proxyd.edges.sensors.rates import Rate
 from ollama_proxyd.edges.sensors.sampled import Discovered
@@ -66,27 +65,22 @@ def _package_zones(sysfs: Sysfs) -> Iterator[str]:
 
 
 class Load:
-    """How busy the processor was since the last reading.
+    """How busy the processor was since the last reading."""
 
-    psutil keeps its own percentage per thread, and our readings come from several threads.
-    """
-
-    def __init__(self, times: Callable[[], Any] = psutil.cpu_times) -> None:
+    def __init__(self, times: Callable[[], proc.Times] = proc.times) -> None:
         self._times = times
-        self._last: tuple[float, float] | None = None
+        self._last: proc.Times | None = None
 
     def step(self, at_s: float) -> Maybe[float]:
         """Percent of all processors together."""
-        times = self._times()
-        total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)  # part of user and nice
-        idle = times.idle + getattr(times, "iowait", 0.0)
-        last, self._last = self._last, (total, idle)
+        now = self._times()
+        last, self._last = self._last, now
         if last is None:
             return Unavailable.because("readings_needed", count=2)
-        elapsed = total - last[0]
+        elapsed = now.total - last.total
         if elapsed <= 0:
             return Unavailable.because("no_time_passed")
-        return Reading(min(100.0, max(0.0, 100.0 * (1 - (idle - last[1]) / elapsed))), at_s)
+        return Reading(min(100.0, max(0.0, 100.0 * (1 - (now.idle - last.idle) / elapsed))), at_s)
 
 
 class Throttle:
@@ -185,7 +179,7 @@ class Cpu:
         no_fan = Unavailable.because("nothing_found", detail="fan", folder=self._sysfs.absolute("class/hwmon"))
         heat, fans = package.read(at_s), fastest(fan_chips, at_s, no_fan)
         power_w, energy_j = self._rapl.read(at_s)
-        load, memory = self._load.step(at_s), psutil.virtual_memory()
+        load, memory = self._load.step(at_s), proc.memory()
         device = replace(
             self._device,
             temperature_c=heat.temperature_c,
@@ -193,13 +187,13 @@ class Cpu:
             fan_rpm=fans.rpm,
             fan_percent=fans.percent,
             utilisation_percent=load,
-            memory_used_bytes=Reading(memory.total - memory.available, at_s),
-            memory_total_bytes=Reading(memory.total, at_s),
+            memory_used_bytes=Reading(memory.total_bytes - memory.available_bytes, at_s),
+            memory_total_bytes=Reading(memory.total_bytes, at_s),
             throttling=self._throttle.read(at_s),
             power_w=power_w,
             energy_j=energy_j,
         )
-        return Sensed({"cpu_percent": load, "memory_available_bytes": Reading(memory.available, at_s)}, (device,))
+        return Sensed({"cpu_percent": load, "memory_available_bytes": Reading(memory.available_bytes, at_s)}, (device,))
 
     def _find(self) -> tuple[PackageHeat, Sequence[Chip]]:
         self._rapl.look()

@@ -1,15 +1,15 @@
 """The processor's topology from sysfs: read when it is asked for, since it does not change and costs a millisecond."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from ollama_proxyd.core.topology import Cache, Topology
 from ollama_proxyd.edges.plumbing.sysfs import Sysfs
+from ollama_proxyd.edges.sensors import proc
 from ollama_proxyd.edges.sensors.cpu import model_name
 
 _CPUS: Final = "devices/system/cpu"
@@ -40,7 +40,7 @@ def topology(root: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> Topology:
     physical = len(set(cores.values())) or None
     return Topology(
         model=model_name(cpuinfo),
-        logical_cores=len(online) or psutil.cpu_count(),
+        logical_cores=len(online) or os.cpu_count(),
         physical_cores=physical,
         performance_cores=None if physical is None or efficiency is None else physical - efficiency,
         efficiency_cores=efficiency,
@@ -48,7 +48,7 @@ def topology(root: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> Topology:
         numa_nodes=len(sysfs.glob("devices/system/node/node[0-9]*")) or None,
         simd=tuple(_simd(cpuinfo)),
         caches=tuple(_caches(sysfs, online)),
-        memory_bytes=psutil.virtual_memory().total,
+        memory_bytes=proc.memory().total_bytes,
         allowed_cores=_quota(sysfs.text("fs/cgroup/cpu.max")),
         allowed_memory_bytes=_whole(sysfs.text("fs/cgroup/memory.max")),
     )

@@ -1,7 +1,6 @@
 """The processor: heat, fans, watts, throttling, load and memory, each with its reason where it is missing."""
 
 import os
-from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -13,16 +12,15 @@ from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.readings import NO_SENSOR, DeviceState, PowerState, Reading, Unavailable, known
 from ollama_proxyd.edges.plumbing.sysfs import Sysfs
 from ollama_proxyd.edges.sensors.cpu import Cpu, Load, model_name
+from ollama_proxyd.edges.sensors.proc import Times
 from tests.reasons import why
 from tests.upstreams.sysfs_tree import SysfsTree, laptop
-
-Times = namedtuple("Times", "user system idle iowait guest")
 
 
 class Bench:
     def __init__(self, tree: SysfsTree) -> None:
         self.tree = tree
-        self.times = Times(0.0, 0.0, 0.0, 0.0, 0.0)
+        self.times = Times(0, 0)
         self.source = Cpu(Sysfs(tree.root), "A processor", Load(lambda: self.times))
         self.now_s = 0.0
 
@@ -191,7 +189,7 @@ def test_each_package_is_counted_once_and_none_is_forgotten(bench: Bench) -> Non
 
 def test_load_is_what_was_not_idle_since_the_last_reading(bench: Bench) -> None:
     assert why(bench.look().utilisation_percent) == "needs 2 readings of it"
-    bench.times = Times(user=20.0, system=10.0, idle=65.0, iowait=5.0, guest=15.0)
+    bench.times = Times(total=100, idle=70)
     sensed = bench.source.sample(10.0)
     assert sensed.system["cpu_percent"] == Reading(pytest.approx(30.0), 10.0)
     assert sensed.devices[0].utilisation_percent == sensed.system["cpu_percent"]
