@@ -98,13 +98,17 @@ class FakeClock:
         self.day, self.minute = date(2027, 1, 15), 12 * 60.0
         """The local time at the beginning."""
         self._began_s = monotonic_s
+        self._slept_s = 0.0
         self._offset_s = monotonic_s - virtual_now_s()
 
     def monotonic(self) -> float:
         return self._offset_s + virtual_now_s()
 
+    def slept_s(self) -> float:
+        return self._slept_s
+
     def unix(self) -> float:
-        return 1_800_000_000.0 + self.monotonic() - self._began_s
+        return 1_800_000_000.0 + self.monotonic() - self._began_s + self._slept_s
 
     def local_minute(self) -> float:
         return self._local()[1]
@@ -113,7 +117,11 @@ class FakeClock:
         return self.day + timedelta(self._local()[0])
 
     def _local(self) -> tuple[float, float]:
-        return divmod(self.minute + (self.monotonic() - self._began_s) / 60, 24 * 60)
+        return divmod(self.minute + (self.monotonic() - self._began_s + self._slept_s) / 60, 24 * 60)
+
+    def nap(self, seconds: float) -> None:
+        """The machine sleeps for a while."""
+        self._slept_s += seconds
 
     def advance(self, seconds: float) -> None:
         """Jump, without waking those who sleep."""

@@ -124,6 +124,7 @@ class Daemon:
         await self._open()
         await self._machine.show(self.services, self.url, self.grpc_endpoint or "")
         self._machine.prepare_for_sleep(self._sleep, Awake(self._foundation.activity, self._foundation.sensing.system))
+        self._watchers.start("mode.sleep", self._sleep.is_asleep.follow(self.services.governor.wake))
         self._status.follow(self._sleep.is_asleep, self._machine.bus_trouble, self._watchers)
         if self._status.is_heard:
             await self._machine.settled(BUS_WAIT_S)

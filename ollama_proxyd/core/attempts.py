@@ -183,6 +183,8 @@ class AttemptEnded:
     """How long the backend was asked to keep it where the client did not say; None where it was not asked."""
     program: Program = UNKNOWN
     """Who asked."""
+    ended_unix_s: float = 0.0
+    """When it ended, in Unix time: the monotonic clock stands still while the machine sleeps."""
     decision: Decision | None = field(default=None, compare=False, repr=False)
     """What was foreseen when the backend was chosen; None where that is not known."""
 

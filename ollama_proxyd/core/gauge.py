@@ -47,6 +47,13 @@ def between(last: Gauge, now: Gauge) -> Measured | None:
     return Measured(now.power_w * seconds, Source.ATTRIBUTED, SENSOR_ERROR)
 
 
+def believed(last: Gauge | None, now: Gauge | None) -> Gauge | None:
+    """What of a reading counts: a counter that stands still is broken or late, since who is awake draws something."""
+    if now is None or last is None or now.counter_j is None or now.counter_j != last.counter_j:
+        return now
+    return None if now.power_w is None else now._replace(counter_j=None)
+
+
 class Mean:
     """A mean that fades with time, and how far values were from it."""
 

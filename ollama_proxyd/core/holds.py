@@ -20,7 +20,8 @@ HOLD = "/"
 class Hold:
     """One program's wish, which ends with its owner: the program with its connection to the bus or an open answer.
 
-    It ends at `until_s` on the monotonic clock at the latest, which people are told as the time `ends_unix_s`.
+    It ends at `until_s` on the monotonic clock, with what the machine has slept, at the latest; people are told that as
+    the time `ends_unix_s`.
     """
 
     cookie: int

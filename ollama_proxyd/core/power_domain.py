@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from ollama_proxyd.core.battery_gauge import Look, Told
 from ollama_proxyd.core.energy import ESTIMATE_ERROR, Account, Interval, Source, Split, split, worst
-from ollama_proxyd.core.gauge import MOST_OFF, Gauge, Mean, Measured, between
+from ollama_proxyd.core.gauge import MOST_OFF, Gauge, Mean, Measured, believed, between
 from ollama_proxyd.core.power_shares import Consumer, Rates, Share
 
 CONTEXT_S: Final = 60.0
@@ -51,6 +51,8 @@ class PowerDomain:
         self._now_s = self._charged_s = now_s
         self._last: Gauge | None = None
         """The last reading, however long ago."""
+        self._has_told = False
+        """Whether it ever told what was drawn."""
         self._guessed_j = 0.0
         """What was charged since that by estimate."""
         self._awake_s = 0.0
@@ -69,7 +71,7 @@ class PowerDomain:
     @property
     def drawn_j(self) -> float | None:
         """What it drew since the daemon's start; None where its own instruments never told."""
-        return None if self._last is None else sum(self.sums.values())
+        return sum(self.sums.values()) if self._has_told else None
 
     @property
     def base_w(self) -> float | None:
@@ -141,9 +143,11 @@ class PowerDomain:
         last = self._last
         if gauge is not None and last is not None and self.is_measured and gauge.at_s <= last.at_s:
             return ()
+        gauge = believed(last, gauge)
         self.advance(now_s)
         measured = None if gauge is None or last is None else between(last, gauge)
         if measured is not None:
+            self._has_told = True
             measured = measured._replace(energy_j=max(measured.energy_j - self._guessed_j, 0.0))
         self._charge(measured)
         if gauge is not None:

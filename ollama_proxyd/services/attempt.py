@@ -224,6 +224,7 @@ class Attempt:
             keeps_s=request.keeps_s,
             asked_s=self._asked_s,
             program=request.hints.asker.program,
+            ended_unix_s=self._clock.unix(),
             decision=self._decision,
         )
 

@@ -116,6 +116,7 @@ class Carried:
             cancelled=failure is None and (is_cut or self._status is None),
             needs_vision=self.request.needs_vision,
             needs_tools=self.request.needs_tools,
+            ended_unix_s=self._clock.unix(),
             decision=self.picked.decision,
         )
         with lease:

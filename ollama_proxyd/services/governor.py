@@ -99,7 +99,7 @@ class Governor:
             message = f"you hold {MOST_OF_ONE} modes already, the most for one program; release one first"
             raise ProxyError(ErrorKind.OVERLOADED, message)
         self._last_cookie += 1
-        until_s, ends_unix_s = self._clock.monotonic() + lasts_s, self._clock.unix() + lasts_s
+        until_s, ends_unix_s = self._passed_s + lasts_s, self._clock.unix() + lasts_s
         words = sanitize_line(reason), sanitize_line(application_id)
         hold = Hold(self._last_cookie, mode, *words, owner, until_s, ends_unix_s, until_charged)
         self.holds.set((*self.holds.value, hold))
@@ -186,8 +186,17 @@ class Governor:
             await first_of(*waits)
             self._end_overdue()
 
+    @property
+    def _passed_s(self) -> float:
+        """The time that goes on while the machine sleeps: who holds a mode for an hour means the hour of people."""
+        return self._clock.monotonic() + self._clock.slept_s()
+
+    def wake(self, _: object) -> None:
+        """The machine may have slept: find out what is over."""
+        self._apply()
+
     def _end_overdue(self) -> None:
-        now_s = self._clock.monotonic()
+        now_s = self._passed_s
         overdue = tuple(hold for hold in self.holds.value if hold.until_s <= now_s)
         for hold in overdue:
             log.info("the hold of %s by %s has lasted as long as it may", hold.mode.value, _holder(hold))
@@ -202,7 +211,7 @@ class Governor:
     def _apply(self) -> None:
         """Work out anew what is in force."""
         self.setting.set(self._resolve())
-        ends_s = (hold.until_s for hold in self.holds.value)
+        ends_s = (hold.until_s - self._clock.slept_s() for hold in self.holds.value)
         self._due.set(min((each for each in (self._auto.due_s, *ends_s) if each is not None), default=None))
 
     def _resolve(self) -> ModeSetting:

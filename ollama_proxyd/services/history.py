@@ -84,11 +84,10 @@ class History:
         """Have the store keep what was noted."""
         self._begun.clear()
         hardware = {view.spec.id: view.spec.hardware.value for view in self._fleet.views.value}
-        since_s = self._clock.unix() - self._clock.monotonic()
         rows: list[MakeRow] = [
             partial(request_row, each)
             if isinstance(each, Outcome)
-            else partial(attempt_row, each, since_s + each.ended_s, hardware.get(each.backend_id, "unknown"))
+            else partial(attempt_row, each, each.ended_unix_s, hardware.get(each.backend_id, "unknown"))
             for each in self._noted
         ]
         self.store.add([*rows, *self._modes, *self._drawn()])

@@ -28,6 +28,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds that never go back."""
 
+    def slept_s(self) -> float:
+        """How long the machine has slept so far, which `monotonic` leaves out."""
+
     def unix(self) -> float:
         """Seconds since 1970, UTC."""
 

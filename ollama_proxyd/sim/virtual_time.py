@@ -78,6 +78,10 @@ class VirtualClock:
         """Seconds since the loop began."""
         return virtual_now_s()
 
+    def slept_s(self) -> float:
+        """A simulated machine never sleeps."""
+        return 0.0
+
     def unix(self) -> float:
         """Seconds since 1970, UTC."""
         return EPOCH_S + virtual_now_s()

@@ -208,6 +208,34 @@ def test_a_counter_that_began_anew_or_leapt_is_not_believed(after_j: float) -> N
     assert (cost(share), share.source) == (pytest.approx(100.0), Source.ESTIMATED)
 
 
+@pytest.mark.parametrize(
+    ("power_w", "cost_j", "source"), [(None, 100.0, Source.ESTIMATED), (60.0, 120.0, Source.ATTRIBUTED)]
+)
+def test_a_counter_that_stands_still_measures_nothing_and_the_sensor_beside_it_does(
+    power_w: float | None, cost_j: float, source: Source
+) -> None:
+    domain = card()
+    domain.settle(0.0, Gauge(0.0, 0.0, power_w), is_asleep=True)
+    gpu = domain.consumer("card")
+    for at_s in (0.0, 2.0, 4.0):
+        share = begin(domain, gpu, at_s, 50.0)
+        domain.end(share, at_s + 2.0, None)
+        domain.settle(at_s + 2.0, Gauge(at_s + 2.0, 0.0, power_w))
+        assert (cost(share), share.source) == (pytest.approx(cost_j), source)
+    assert (domain.drawn_j is None) == (power_w is None), "so that the battery speaks for it"
+
+
+def test_a_counter_that_was_only_late_takes_off_what_was_guessed_meanwhile() -> None:
+    domain = card()
+    domain.settle(0.0, counter(0.0, 1000.0), is_asleep=True)
+    gpu = domain.consumer("card")
+    domain.end(begin(domain, gpu, 0.0, 50.0), 2.0, None)
+    domain.settle(2.0, counter(2.0, 1000.0))
+    domain.end(begin(domain, gpu, 2.0, 50.0), 4.0, None)
+    domain.settle(4.0, counter(4.0, 1240.0))
+    assert sum(domain.sums.values()) == pytest.approx(240.0)
+
+
 def test_watts_are_integrated_from_one_reading_to_the_next() -> None:
     domain = card()
     domain.settle(0.0, Gauge(0.0, None, 5.0), is_asleep=True)
@@ -286,7 +314,7 @@ def test_no_joule_is_lost_or_charged_twice(steps: list[tuple[str, float, int]], 
     told.domain.settle(0.0, counter(0.0, 0.0))
     for step in steps:
         told.step(*step)
-    told.domain.settle(told.now_s + 1.0, counter(told.now_s + 1.0, told.joules))
+    told.step("read", 1.0, 0)
     assert all(share.before_j >= 0 and share.after_j >= 0 for share in told.all)
     assert sum(map(cost, told.all)) == pytest.approx(of(told.domain, Account.ACTIVE), **SAME)
     assert sum(told.domain.tails.values()) == pytest.approx(of(told.domain, Account.IDLE_TAIL), **SAME)

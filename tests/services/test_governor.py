@@ -355,6 +355,28 @@ async def test_a_hold_ends_when_its_time_is_over_and_says_so(asked_s: float | No
         assert held in ended
 
 
+async def test_a_hold_for_an_hour_ends_while_the_machine_sleeps() -> None:
+    clock = FakeClock()
+    it = governor(clock=clock)
+    async with Tasks("test") as tasks:
+        it.follow(Cell(SystemState()), tasks)
+        await settle()
+        it.hold(Mode.PERFORMANCE, "", "", ":1.1", 3600)
+        longer = it.hold(Mode.QUIET, "", "", ":1.2", 7200)
+        clock.nap(3599.0)
+        it.wake(False)
+        await pass_by(0.5)
+        assert len(it.holds.value) == 2
+        clock.nap(10.0)
+        it.observe(SystemState())  # where nobody tells of the sleep a sensor does
+        await pass_by(0.1)
+        assert it.holds.value == (longer,)
+        await pass_by(7200.0 - 3620.0)
+        assert it.holds.value == (longer,)
+        await pass_by(20.0)
+        assert (it.holds.value, it.setting.value.effective) == ((), Mode.BALANCED)
+
+
 @pytest.mark.parametrize("seconds", [0, -1, 100.5, 1e300, float("nan"), float("inf")])
 def test_no_hold_is_longer_than_the_longest(seconds: float) -> None:
     it = governor(settings=ModeSettings(max_hold_s=100.0))

@@ -52,6 +52,16 @@ async def test_a_row_has_the_time_of_day_at_which_the_attempt_ended() -> None:
     assert handed_over(services)[0][1]["unix_s"] == ended_s
 
 
+async def test_what_ended_before_the_machine_slept_is_not_of_the_morning_after() -> None:
+    clock = FakeClock()
+    services = await services_of(FakeBackend("npu"), clock=clock)
+    await answer(services, request())
+    ended_s = clock.unix()
+    clock.nap(8 * 3600.0)
+    (_, attempt), (_, whole) = handed_over(services)
+    assert (attempt["unix_s"], whole["unix_s"]) == (ended_s, ended_s)
+
+
 async def test_many_requests_at_once_are_one_batch() -> None:
     services = await services_of(FakeBackend("npu"))
     tasks = Tasks("test")
