@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.management import Managed, Management
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.edges.backends.backend import EngineBackend
@@ -40,6 +41,44 @@ async def test_an_error_of_another_form_is_one_that_ollama_s_clients_read(says: 
     head, body, url = await told(says)
     assert head == Managed(says.status, "application/json")
     assert json.loads(body)["error"] == f"backend it at {url} {error}"
+
+
+LINES = b'{"status":"pulling manifest"}\n{"status":"pulling a","total":9,"completed":9}\n{"status":"success"}\n'
+
+
+@pytest.mark.parametrize("path", ["/api/pull", "/api/push", "/api/create"])
+@pytest.mark.parametrize("sent", [LINES, LINES.strip(), b"404\n" + LINES, LINES.replace(b"\n", b"\n\nnull\n")])
+async def test_progress_passes_line_by_line_without_what_is_none(path: str, sent: bytes) -> None:
+    _, body, _ = await told(Says(sent), path=path)
+    assert body == LINES
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"\n",
+        b"<html>Sign in</html>",
+        b"[1]\n",
+        b'{"status":"a"}\n{"status":"succ',
+        b'{"status":"pulling a","total":9,"completed":5}\n',
+        b'{"status":"pulling a","total":9}\n',
+    ],
+)
+async def test_an_answer_that_tells_nothing_or_ends_within_is_no_success(sent: bytes) -> None:
+    with pytest.raises(ProxyError) as caught:
+        await told(Says(sent))
+    assert caught.value.kind is ErrorKind.UPSTREAM_FAILED
+
+
+async def test_an_error_among_the_lines_is_one_that_ollama_s_clients_read() -> None:
+    _, body, _ = await told(Says(b'{"status":"a"}\n{"error":{"message":"no space left"}}\n'))
+    assert [json.loads(each) for each in body.splitlines()] == [{"status": "a"}, {"error": "no space left"}]
+
+
+async def test_what_is_answered_by_a_status_alone_needs_no_words() -> None:
+    head, body, _ = await told(Says(b""), path="/api/copy")
+    assert (head.status, body) == (200, b"")
 
 
 async def test_ollama_s_own_error_passes_as_it_is() -> None:
