@@ -19,7 +19,7 @@ def test_the_rules_hold_for_all_that_was_found_before(target: str) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_fuzzer_finds_nothing_that_breaks_a_rule(target: str, tmp_path: Path) -> None:
     python = installed("fuzz", "--env")

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -94,7 +95,10 @@ def text_fields(path: str = "") -> list[str]:
 
 
 def fields_of(path: str, size: int, *, is_large: bool) -> Sequence[str]:
-    """The fields that are tried: each at the smallest size, else those that routing keeps or passes over."""
+    """The fields that are tried: each at the smallest size, else those that routing keeps or passes over.
+
+    So it is where another path's reader reads, too.
+    """
     if not is_large:
         return ("",)
     return {MB: text_fields(path), 10 * MB: ["", "model", "messages"]}.get(size, ["messages"])
@@ -110,6 +114,25 @@ async def routes() -> list[tuple[str, str, bool]]:
         if route.method != "*" and path not in {"/status/events", "/efficiency/hold", "/api/blobs/{digest}"}:
             found.append((route.method, path, route.handler in app[LARGE_BODIES]))
     return found
+
+
+def reader_of(found: Any) -> Any:
+    """The functions that read a body, without the values that they were given: those say where an engine is asked."""
+    if isinstance(found, partial):
+        return reader_of(found.func)
+    cells = [each.cell_contents for each in getattr(found, "__closure__", None) or ()]
+    return (getattr(found, "__code__", type(found)), *map(reader_of, cells))
+
+
+async def first_of_each_reader() -> set[str]:
+    """The first path of all those whose bodies are read alike."""
+    app = build_app(await services_of(FakeBackend("npu")), ServerSettings(port=0))
+    firsts: dict[Any, str] = {}
+    for route in app.router.routes():
+        assert route.resource is not None
+        if route.handler in app[LARGE_BODIES]:
+            firsts.setdefault(reader_of(route.handler), route.resource.canonical)
+    return set(firsts.values())
 
 
 class Forgetting(list[Any]):
@@ -250,12 +273,14 @@ async def test_no_long_body_keeps_the_loop_waiting_or_stays(serve: Serve, size: 
     backend.requests = Forgetting()
     backend.managed = Forgetting()
     site = await serve(backend)
+    firsts = await first_of_each_reader()
     memory = psutil.Process().memory_info
-    before = memory().rss
     async with sender(site) as client:
+        await client.send("POST", "/api/chat", "messages", size)  # what the first body makes is there once
+        before = memory().rss
         for method, path, is_large in await routes():
             if is_large or size == MB:
-                for field in fields_of(path, size, is_large=is_large):
+                for field in fields_of(path, size if path in firsts else max(size, 10 * MB), is_large=is_large):
                     await client.check(method, path, field, size, has_steps=True)
     assert len(kept(site)) < MOST_KEPT_CHARACTERS
     assert memory().rss - before < max(MOST_KEPT_BYTES, MOST_KEPT_BODIES * size)
