@@ -19,6 +19,7 @@ from ollama_proxyd.core.policy.mode_limits import (
     beyond,
     give_way,
     is_strict,
+    is_too_busy,
     late_j,
     lifts_power,
     refusing,
@@ -112,8 +113,11 @@ def _lazily(assessment: Assessment, aside: set[int]) -> Iterator[Ranked]:
         return _priced(table.candidate(number), assessment)
 
     within, over = tiers.get(Tier.WITHIN, ()), tiers.get(Tier.BEYOND, ())
-    if within and over and give_way(*[next(_in_order(least_j, each, priced)) for each in (within, over)]):
-        tiers = {**tiers, Tier.WITHIN: sorted([*within, *over]), Tier.BEYOND: ()}
+    if within and over:
+        best = next(_in_order(least_j, within, priced))
+        is_dearer = is_too_busy(best.beyond) or not min([least_j[number] for number in over]) >= best.cost_j
+        if is_dearer and give_way(best, next(_in_order(least_j, over, priced))):
+            tiers = {**tiers, Tier.WITHIN: sorted([*within, *over]), Tier.BEYOND: ()}
     for each in sorted(tiers):
         yield from _in_order(least_j, tiers[each], priced)
 
