@@ -5,7 +5,6 @@ from math import sqrt
 from typing import TypeAlias
 
 from ollama_proxyd.core.attempts import AttemptEnded
-from ollama_proxyd.core.features import EngineWishes, Feature
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.prefixes import READ, TOKENS_PER_BLOCK, Blocks, kept_prompts, prompt_blocks, shared_blocks
 from ollama_proxyd.core.requests import Request
@@ -24,19 +23,22 @@ Place: TypeAlias = tuple[str, str]
 
 
 class PrefixAffinity:
-    """The last prompts of each model on each backend, as numbers, since it was switched on."""
+    """The last prompts of each model on each backend, as numbers.
+
+    They count where an engine has told that it had the beginning of one, and else only where guesses are wished.
+    """
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
         self._prompts: dict[Place, Sequence[Blocks]] = {}
         self._had: dict[Place, float] = {}
-        """The share of what an engine should have that it had."""
-        self._stops = (fleet.attempts.listen(self._ended), fleet.reconciled.listen(self._reconciled))
-
-    def close(self) -> None:
-        """Hear of nothing any more."""
-        for stop in self._stops:
-            stop()
+        """The share of what an engine should have that it had, as far as it was found out."""
+        self._told = set[Place]()
+        """Whose engines have told that they had the beginning of a prompt."""
+        self.guesses = False
+        """Whether engines count as well that have not told that they cache prompts."""
+        fleet.attempts.listen(self._ended)
+        fleet.reconciled.listen(self._reconciled)
 
     def note(self, ranked: Ranked, request: Request) -> None:
         """A backend is about to read a prompt; where it loads the model for it, none of the earlier ones is left.
@@ -57,6 +59,8 @@ class PrefixAffinity:
         """How much of a prompt each backend is likely to have in its cache, where that is anything."""
         blocks, found = prompt_blocks(request), dict[str, float]()
         for (backend_id, model), prompts in self._prompts.items() if blocks else ():
+            if not self.guesses and (backend_id, model) not in self._told:
+                continue
             count = max([shared_blocks(each, blocks) for each in prompts if each[:1] == blocks[:1]], default=0)
             if count:
                 tokens = count * TOKENS_PER_BLOCK * self._had.get((backend_id, model), 1.0)
@@ -67,10 +71,12 @@ class PrefixAffinity:
         """An engine that fails may have been started anew, with an empty cache; an answer shows what it had."""
         if ended.fault is not None:
             self._lost(ended.backend_id)
+        place = ended.backend_id, ended.model
+        if ended.usage.cached_tokens and place in self._prompts:
+            self._told.add(place)
         ranked = ended.decision.ranked[0] if ended.decision is not None and ended.decision.ranked else None
         if ranked is None or not ended.succeeded or ended.resumed or not ranked.cached_tokens:
             return
-        place = ended.backend_id, ended.model
         before = self._had.get(place, 1.0)
         if (had := _had_share(ended, ranked, ranked.cached_tokens / before)) is not None and place in self._prompts:
             self._had[place] = before + WEIGHT * (had - before)
@@ -86,6 +92,7 @@ class PrefixAffinity:
     def _forget(self, place: Place) -> None:
         del self._prompts[place]
         self._had.pop(place, None)
+        self._told.discard(place)
 
 
 def _had_share(ended: AttemptEnded, ranked: Ranked, expected: float) -> float | None:
@@ -98,12 +105,3 @@ def _had_share(ended: AttemptEnded, ranked: Ranked, expected: float) -> float | 
     took_s = ended.timings.prompt_s or ended.first_s - ended.begun_s - (ended.timings.load_s or 0.0)
     middle_s = sqrt(ranked.prefill_s * (ranked.prefill_s + ranked.cached_s))
     return 1.0 if took_s < middle_s else LEAST_SHARE
-
-
-def switched(now: PrefixAffinity | None, wishes: EngineWishes, fleet: Fleet) -> PrefixAffinity | None:
-    """The index where the flag is on, the same one as before where it was; None where it is off."""
-    if Feature.PREFIX_CACHE in wishes.on:
-        return now or PrefixAffinity(fleet)
-    if now is not None:
-        now.close()
-    return None

@@ -1,7 +1,7 @@
 """What routing is asked for a request, a new one or the rest of a begun answer."""
 
 from ollama_proxyd.core.continuation import Failover, Obstacle
-from ollama_proxyd.core.features import EngineWishes
+from ollama_proxyd.core.features import EngineWishes, Feature
 from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.eligibility import held
@@ -12,7 +12,7 @@ from ollama_proxyd.core.values import replace
 from ollama_proxyd.services.delivery import Delivery, Resumers
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.ports import Backend, Clock
-from ollama_proxyd.services.prefix_affinity import PrefixAffinity, switched
+from ollama_proxyd.services.prefix_affinity import PrefixAffinity
 
 
 class Queries:
@@ -23,17 +23,16 @@ class Queries:
         self._clock = clock
         self.synonyms = synonyms
         """The further names of models."""
-        self.affinity: PrefixAffinity | None = None
-        """Who has read the beginnings of prompts; None where that does not count."""
+        self.affinity = PrefixAffinity(fleet)
+        """Who has read the beginnings of prompts."""
 
     def take_wishes(self, wishes: EngineWishes) -> None:
-        """Have routing count what backends have read of a prompt, where that is wished."""
-        self.affinity = switched(self.affinity, wishes, self._fleet)
+        """Have routing count what is in the caches of backends also where they do not tell, if that is wished."""
+        self.affinity.guesses = Feature.PREFIX_CACHE in wishes.on
 
     def note_sent(self, ranked: Ranked, request: Request) -> None:
         """A backend is about to read a request."""
-        if self.affinity is not None:
-            self.affinity.note(ranked, request)
+        self.affinity.note(ranked, request)
 
     def of(self, delivery: Delivery) -> Query:
         """What is asked for a delivery as it stands; raises ProxyError where its deadline has passed."""
@@ -50,9 +49,8 @@ class Queries:
             tried=delivery.avoided,
             synonyms=self.synonyms.of(request.model),
         )
-        if self.affinity is not None:
-            query = replace(query, cached_tokens=self.affinity.cached_tokens(request))
-        return query
+        cached_tokens = self.affinity.cached_tokens(request)
+        return replace(query, cached_tokens=cached_tokens) if cached_tokens else query
 
     async def resume(self, delivery: Delivery, failover: Failover) -> Obstacle | None:
         """Have an answer that broke go on from what its client has; why not, where it cannot."""

@@ -58,6 +58,15 @@ async def test_the_next_turn_goes_where_the_conversation_was_read() -> None:
     assert found.terms["cached_tokens"] == found.cached_tokens
 
 
+@pytest.mark.parametrize(("told", "counts"), [(TOKENS // 2, True), (0, False), (None, False)])
+async def test_without_the_flag_it_counts_at_engines_that_have_told_of_their_cache(
+    told: int | None, counts: bool
+) -> None:
+    services = await services_of(engine("a", cached_tokens=told), engine("b"))
+    await first(services, asked(b"talk ", target="a"))
+    assert bool((await first(services, asked(b"talk ", target="a"))).cached_tokens) is counts
+
+
 @pytest.mark.parametrize(("slots", "is_kept"), [(1, False), (2, True)])
 async def test_an_engine_keeps_as_many_prompts_as_it_has_slots(slots: int, is_kept: bool) -> None:
     services = await switched_on(engine("a", slots))
@@ -122,6 +131,4 @@ async def test_no_more_places_are_remembered_than_the_bound(monkeypatch: pytest.
     services = await switched_on(*[engine(each) for each in "abcd"])
     for each in "abcd":
         await first(services, asked(b"talk ", target=each))
-    affinity = services.gateway.queries.affinity
-    assert affinity is not None
-    assert [place for place, _ in affinity._prompts] == ["c", "d"]
+    assert [place for place, _ in services.gateway.queries.affinity._prompts] == ["c", "d"]
