@@ -55,8 +55,8 @@ def test_the_modes_are_listed_with_the_chosen_one_marked(daemon: ServedDaemon, c
         == """\
    mode             value of time  power  heat   fan   requests   for
    Performance      300 W                 90 °C                   The fastest answer, whatever it costs
-*  Balanced         7 W            60 W   85 °C  80 %             A quick answer at a fair cost
-   Efficiency       3.5 W          15 W   75 °C  60 %             Less energy for a slower answer
+*  Balanced         7.5 W          60 W   85 °C  80 %             A quick answer at a fair cost
+   Efficiency       4.4 W          15 W   75 °C  60 %             Less energy for a slower answer
    Quiet            1.8 W          15 W   70 °C  40 %             Slow fans and a cool lap
    Auto                                   85 °C                   Follows the battery, the heat and the power profile
    UltraEfficiency  0.05 W         10 W   65 °C  30 %  2 at once  Least energy, however slow
@@ -174,10 +174,10 @@ def test_a_decision_is_a_table_of_joules(daemon: ServedDaemon, ctl: Ctl) -> None
         == """\
 mode: Balanced: the default, as none was chosen
 
-in joules, estimated ±50 %; each second until the answer ends counts 7 J
+in joules, estimated ±50 %; each second until the answer ends counts 7.5 J
 backend  begins    ends  prompt  answer  = energy  + waiting  = cost
-igpu     0.35 s  9.44 s     4.2     109       113       66.1     179
-npu       0.8 s  20.8 s     2.4      60      62.4        146     208
+igpu     0.35 s  9.44 s     4.2     109       113       70.8     184
+npu       0.8 s  20.8 s     2.4      60      62.4        156     218
 
 notes:
   igpu: it is unknown whether the model is loaded, so loading is not counted

@@ -84,7 +84,7 @@ async def test_the_first_event_names_the_backend_and_carries_the_decision() -> N
 async def test_switching_the_mode_sends_the_next_request_elsewhere() -> None:
     services = await services_of(*reference_fleet(), mode=Mode.PERFORMANCE)
     assert routed(await answer(services, request())).backend_id == "nvidia"
-    services.governor.select(Mode.EFFICIENCY)
+    services.governor.select(Mode.ULTRA_EFFICIENCY)
     assert routed(await answer(services, request())).backend_id == "npu"
 
 

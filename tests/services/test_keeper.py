@@ -12,7 +12,7 @@ from ollama_proxyd.core.errors import IN_USE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason, Timings
 from ollama_proxyd.core.fleet import BackendView, Health, LoadedModel, Model, Probe
 from ollama_proxyd.core.keeping import Kept, KeptBy, Memory
-from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.decision import Decision, Ranked
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.residence import Residence
@@ -30,7 +30,7 @@ from tests.services.test_gateway import answer, request
 TINY = Model("tiny:latest", size_bytes=4_700_000_000)
 AGAIN_J = 55.0 * (0.5 + 4.7e9 / 1.5e9 + 2.0)
 """Loading, and waking the card, at 55 W."""
-KEEP_S = (AGAIN_J + 7.0 * AGAIN_J / 55.0) / 9.0
+KEEP_S = (AGAIN_J + DEFAULT_TABLE[Mode.BALANCED].price_of_time_w * AGAIN_J / 55.0) / 9.0
 """In Balanced, at 9 W."""
 BY_ENGINE_S = 300.0
 

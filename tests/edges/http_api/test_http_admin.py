@@ -100,20 +100,20 @@ async def test_the_mode_is_told_with_its_reason_and_the_whole_table(serve: Serve
     assert (body["mode"], body["effective_mode"]) == ("Balanced", "Balanced")
     assert body["reason"]
     assert [row["mode"] for row in body["modes"]] == [mode.value for mode in Mode]
-    assert body["in_force"]["price_of_time_watts"] == 7.0
+    assert body["in_force"]["price_of_time_watts"] == 7.5
 
 
 async def test_one_call_switches_the_mode_and_the_next_request_goes_elsewhere(serve: Serve) -> None:
     store = MemoryStore()
     site = await serve(*reference_fleet(), store=store)
     used = {}
-    for mode in ("Performance", "Balanced", "Efficiency"):
+    for mode in ("Performance", "Balanced", "UltraEfficiency"):
         answer = await site.post("/efficiency", {"mode": mode})
         assert answer.status == 200
         assert answer.json["mode"] == mode
         used[mode] = (await site.chat(max_tokens=200)).headers["X-Backend-Used"]
-    assert used == {"Performance": "nvidia", "Balanced": "igpu", "Efficiency": "npu"}
-    assert store.state == {"mode": "Efficiency"}
+    assert used == {"Performance": "nvidia", "Balanced": "igpu", "UltraEfficiency": "npu"}
+    assert store.state == {"mode": "UltraEfficiency"}
 
 
 @pytest.mark.parametrize("mode", ["Fast", "", "performanc", "5"])
