@@ -3,10 +3,14 @@
 import ast
 import re
 import statistics
+import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent.parent / "ollama_proxyd"
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "ollama_proxyd"
 SOURCES = {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
 TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
 LINES = {name: len(source.splitlines()) for name, source in SOURCES.items()}
@@ -42,6 +46,15 @@ def caught(tree: ast.Module) -> Iterator[str]:
             yield from (name.id for name in names if isinstance(name, ast.Name))
 
 
+def imported(tree: ast.Module) -> Iterator[str]:
+    """The first part of the name of each module that is imported."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (each.name.partition(".")[0] for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+
+
 def test_there_are_modules_to_look_at() -> None:
     assert len(SOURCES) > 40
 
@@ -72,3 +85,14 @@ def test_an_unexpected_exception_stops_only_at_a_boundary() -> None:
 def test_the_inside_names_no_http_header() -> None:
     inside = {name: source for name, source in SOURCES.items() if name.startswith(("core/", "services/"))}
     assert [name for name, source in inside.items() if re.search(r"\bX-[A-Z]", source)] == []
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = sum(project["optional-dependencies"].values(), project["dependencies"])
+    declared = {each.lower().replace("-", "_") for each in re.findall(r"^[\w-]+", "\n".join(wanted), re.MULTILINE)}
+    makers = packages_distributions()
+    libraries = {name for tree in TREES.values() for name in imported(tree)} - sys.stdlib_module_names - {PACKAGE.name}
+    assert len(libraries) > 10
+    of = {each: {maker.lower().replace("-", "_") for maker in makers.get(each, [each])} for each in libraries}
+    assert [each for each in libraries if not declared & of[each]] == []
