@@ -254,7 +254,8 @@ class Keeper:
             if self._next_s == inf:
                 await self._changed.wait()
             else:
-                await first_of(self._changed.wait(), self._deps.clock.sleep(max(self._next_s - now_s, 0.0)))
+                left_s = self._next_s - self._deps.clock.monotonic()  # what was unloaded may have taken long
+                await first_of(self._changed.wait(), self._deps.clock.sleep(max(left_s, 0.0)))
 
     def _is_due(self, at: Place) -> bool:
         """Whether its time is over; another unload may have taken long, and its backend is gone meanwhile."""

@@ -285,6 +285,26 @@ async def test_two_models_of_one_engine_have_times_of_their_own(clock: FakeClock
         assert engine.unloaded == ["one", "two"]
 
 
+async def test_an_unloading_that_takes_long_puts_off_no_other_one(clock: FakeClock) -> None:
+    engine = Ollama(clock, models=("one", "two"))
+    engine.obeys, takes_s, unload = False, KEEP_S / 4, engine.unload
+
+    async def unload_slowly(model: str) -> None:
+        await asyncio.sleep(takes_s)
+        await unload(model)
+
+    engine.unload = unload_slowly  # type: ignore[method-assign]
+    services = await services_of(engine, clock=clock)
+    async with Tasks("test") as tasks:
+        services.keeper.follow(tasks)
+        bench = Bench(clock, services, engine)
+        await bench.ask(model="one")
+        await pass_by(KEEP_S / 2)
+        await bench.ask(model="two")
+        await pass_by(KEEP_S + takes_s + GRACE_S + 1)
+        assert engine.unloaded == ["one", "two"]
+
+
 async def test_a_reload_changes_nothing_for_what_is_kept(bench: Bench) -> None:
     await bench.ask()
     await reload(bench.services, bench.engine)
