@@ -412,7 +412,7 @@ class FakeFleet(Fleet):
         """Reconcile with exactly these backends."""
         self._stock = {each.spec.id: each for each in backends}
         changes = self.reconcile([BackendConfig(each.spec, each.spec.id not in off) for each in backends])
-        for member in self.members:
+        for member in self.members.values():
             member.backend = self._stock[member.id]
         return changes
 

@@ -156,6 +156,6 @@ def follow_pool(pool: "EnginePool", fleet: Fleet, admission: Admission, wishes: 
     pool.evicted.listen(admission.warm.note_eviction)
 
     def reconcile(_: object) -> None:
-        pool.reconcile({each.id: as_wished(each.config.spec, wishes.value) for each in fleet.members})
+        pool.reconcile({each.id: as_wished(each.config.spec, wishes.value) for each in fleet.members.values()})
 
     fleet.reconciled.listen(reconcile)

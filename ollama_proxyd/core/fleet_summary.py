@@ -1,6 +1,6 @@
 """A summary of the fleet, in numbers and in one sentence."""
 
-from ollama_proxyd.core.fleet import FleetView, Health
+from ollama_proxyd.core.fleet import BackendView, FleetView, Health
 from ollama_proxyd.core.modes import ModeSetting
 from ollama_proxyd.core.values import value
 
@@ -12,6 +12,12 @@ class FleetSummary:
     enabled_count: int = 0
     up: int = 0
     degraded: int = 0
+
+    def after(self, was: BackendView, now: BackendView) -> "FleetSummary":
+        """The numbers once one backend has changed."""
+        less, more = summarise((was,)), summarise((now,))
+        changes = less.enabled_count - more.enabled_count, less.up - more.up, less.degraded - more.degraded
+        return FleetSummary(self.enabled_count - changes[0], self.up - changes[1], self.degraded - changes[2])
 
 
 def summarise(fleet: FleetView) -> FleetSummary:

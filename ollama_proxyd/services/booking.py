@@ -41,7 +41,7 @@ class Booking:
         """Tell where the request went; where an answer has begun, also where Performance would have sent it."""
         if has_begun and trace.decision is not None and trace.assessment is not None:
             performance = self._governor.modes.value.table[Mode.PERFORMANCE]
-            trace.instead = compare(trace.decision, trace.assessment, performance, self._ledger.loaded_instead)
+            trace.instead = compare(trace.decision, trace.assessment, performance, self._ledger.instead)
         trace.assessment = None  # it holds a picture of the whole fleet, and an answer may take long
         trace.is_told = has_begun
         self._ledger.note_routed(trace.routed())

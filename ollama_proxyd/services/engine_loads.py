@@ -61,7 +61,7 @@ class EngineLoads:
         for each in [each for each in self._loads if each not in up]:
             self._set(each, NOT_TOLD)
         turns = asyncio.Semaphore(MOST_AT_ONCE)
-        asked = [member.config for member in self._fleet.members if member.id in up]
+        asked = [member.config for member in self._fleet.members.values() if member.id in up]
         await asyncio.gather(*(self._ask(config, turns) for config in asked))
 
     async def _ask(self, config: BackendConfig, turns: asyncio.Semaphore) -> None:

@@ -49,7 +49,8 @@ class Fleet:
         self._clock = clock
         self._speeds = speeds
         self._switches = switches
-        self._members: dict[str, Member] = {}
+        self.members: Mapping[str, Member] = {}
+        """The backends that may be asked, unless they are switched off; replaced as a whole."""
         self._draining: list[Member] = []
         """Members that were removed or replaced while requests were under way on them."""
         self._index: dict[str, int] = {}
@@ -81,12 +82,12 @@ class Fleet:
         under way on either go on, and hold slots of the engine there.
         """
         members = {each.spec.id: self._member_for(each) for each in wanted}
-        before, known = self._members, self._by_id()
+        before, known = self.members, self._by_id()
         gone = [member for backend_id, member in before.items() if members.get(backend_id) is not member]
         views = [self._view(members[each.spec.id], each, known.get(each.spec.id)) for each in wanted]
         for each in wanted:
             members[each.spec.id].config = each
-        self._members = members
+        self.members = members
         self._draining += [member for member in gone if member.in_flight]
         self._show(views, known)
         changes = FleetChanges(
@@ -98,12 +99,12 @@ class Fleet:
         return changes
 
     def _member_for(self, config: BackendConfig) -> Member:
-        member = self._members.get(config.spec.id)
+        member = self.members.get(config.spec.id)
         return member if member is not None and member.is_for(config) else Member(config, self._make(config))
 
     def _view(self, member: Member, config: BackendConfig, known: BackendView | None) -> BackendView:
         """What is known of a backend under its new configuration."""
-        now, why_off = self._members.get(member.id), self._switches.why_off(config)
+        now, why_off = self.members.get(member.id), self._switches.why_off(config)
         is_switched = known is None or (why_off or NOT_CHECKED) != why_unasked(known)
         if known is not None and now is member:
             return replace(known, **at_first(why_off)) if is_switched else known
@@ -120,28 +121,23 @@ class Fleet:
 
     def _show(self, views: list[BackendView], known: Mapping[str, BackendView]) -> None:
         """Show these and the removed ones on which requests are under way."""
-        removed = dict.fromkeys(member.id for member in self._draining if member.id not in self._members)
+        removed = dict.fromkeys(member.id for member in self._draining if member.id not in self.members)
         views += [replace(known[each], **at_first(REMOVED), in_flight=len(self.leases(each))) for each in removed]
         self._index = {view.spec.id: at for at, view in enumerate(views)}
         self.views.set(tuple(views))
-        self._note_health()
-
-    @property
-    def members(self) -> Sequence[Member]:
-        """The backends that may be asked, unless they are switched off."""
-        return tuple(self._members.values())
+        self._note_health(summarise(self.views.value))
 
     def at_work(self) -> Sequence[BackendSpec]:
         """The backend of each request under way, replaced and removed ones where they were."""
-        return [each.config.spec for each in (*self._members.values(), *self._draining) for _ in each.leases]
+        return [each.config.spec for each in (*self.members.values(), *self._draining) for _ in each.leases]
 
     def has(self, backend_id: str) -> bool:
         """Whether there is such a backend."""
-        return backend_id in self._members
+        return backend_id in self.members
 
     def backend(self, backend_id: str) -> Backend:
         """The engine behind an id; raises KeyError for one that is not configured."""
-        return self._members[backend_id].backend
+        return self.members[backend_id].backend
 
     def view(self, backend_id: str) -> BackendView:
         """What is known of one backend now; raises KeyError for one that is not configured."""
@@ -152,7 +148,7 @@ class Fleet:
 
         Requests under way on it finish. One that was switched on serves as soon as a check has found it up.
         """
-        config, now = self._members[backend_id].config, self.view(backend_id)
+        config, now = self.members[backend_id].config, self.view(backend_id)
         self._switches.set(config, enabled)
         if enabled is not (now.health is Health.DISABLED):
             return
@@ -163,7 +159,7 @@ class Fleet:
 
     def lease(self, backend_id: str, work: Work | None = None, expected_s: float = 0.0) -> Lease:
         """Take a slot of a backend for some work; raises KeyError for one that is not configured."""
-        member, before = self._members[backend_id], self.views.value[self._index[backend_id]]
+        member, before = self.members[backend_id], self.views.value[self._index[backend_id]]
         breakers = tried(before.breakers, work) if before.breakers and work is not None else before.breakers
         tries = work if breakers != before.breakers else None
         if member.config.requests_per_minute is not None:
@@ -176,7 +172,7 @@ class Fleet:
 
     def leases(self, backend_id: str, config: BackendConfig | None = None) -> Sequence[Lease]:
         """The slots of a backend that are taken, now or under `config`; of a replaced one those at its address."""
-        member = self._members.get(backend_id)
+        member = self.members.get(backend_id)
         known = [each for each in (member, *self._draining) if each is not None and each.id == backend_id]
         config = config or (member.config if member else None)
         return [lease for each in known if config is None or each.is_at(config) for lease in each.leases]
@@ -191,10 +187,10 @@ class Fleet:
         del member.leases[lease]
         if member in self._draining and not member.leases:
             self._draining.remove(member)
-            if member.id not in self._members and not self.leases(member.id):
-                self._show([view for view in self.views.value if view.spec.id in self._members], self._by_id())
+            if member.id not in self.members and not self.leases(member.id):
+                self._show([view for view in self.views.value if view.spec.id in self.members], self._by_id())
                 return
-        now, tries = self.view(member.id), lease.tries if self._members.get(member.id) is member else None
+        now, tries = self.view(member.id), lease.tries if self.members.get(member.id) is member else None
         self._put(replace(now, in_flight=now.in_flight - is_shown, breakers=self.circuits.after_trial(now, tries)))
 
     def _by_id(self) -> Mapping[str, BackendView]:
@@ -202,14 +198,14 @@ class Fleet:
 
     def note_begun(self, member: Member, tries: Work | None, rest_s: float | None) -> None:
         """A backend gave its first words that is tried, or that wants to be left alone."""
-        if self._members.get(member.id) is member:
+        if self.members.get(member.id) is member:
             now = self.view(member.id)
             self._put(replace(now, breakers=self.circuits.after_begin(now, tries, rest_s)))
 
     def note_ended(self, lease: Lease, ended: AttemptEnded, failure: ProxyError | None) -> None:
         """Publish the end of an attempt, and take note of what it says of its backend."""
         member = lease.member
-        if self._members.get(member.id) is member:
+        if self.members.get(member.id) is member:
             self._learn(lease, ended, failure)
         doubts = Doubt.NONE if failure is None or not self.is_asked(member) else doubt(failure)
         if doubts is Doubt.DOWN and failure is not None and member.is_down_after_failure():
@@ -232,7 +228,7 @@ class Fleet:
     def note_unloaded(self, backend_id: str, model: str) -> None:
         """A backend has let go of a model; nothing is noted of one that is not configured."""
         if self.has(backend_id):
-            now, self._members[backend_id].asked_s = self.view(backend_id), -inf
+            now, self.members[backend_id].asked_s = self.view(backend_id), -inf
             self._put(replace(now, loaded=without(now.loaded, model)))
 
     def note_slots(self, backend_id: str, slots: Slots) -> None:
@@ -262,13 +258,13 @@ class Fleet:
 
     def is_asked(self, member: Member) -> bool:
         """Whether a backend is checked: it may have been replaced or switched off while a check was under way."""
-        return self._members.get(member.id) is member and self.view(member.id).health is not Health.DISABLED
+        return self.members.get(member.id) is member and self.view(member.id).health is not Health.DISABLED
 
     def note_up(self, backend_id: str, probe: Probe) -> None:
         """A check found a backend up."""
         now = self.view(backend_id)
         if now.health is not Health.UP:
-            self._members[backend_id].slot_misses.clear()
+            self.members[backend_id].slot_misses.clear()
             log.info("backend %s is up; models: %d", backend_id, len(probe.models))
         spec = replace(now.spec, flavor=probe.flavor) if probe.flavor else now.spec
         names = ("models", "loaded", "version", "start_s", "is_off", "machine", "unusable")
@@ -291,10 +287,11 @@ class Fleet:
         was = (views := self.views.value)[at := self._index[view.spec.id]]
         if view.in_flight != was.in_flight or view != was:
             self.views.renew((*views[:at], view, *views[at + 1 :]))
-        if was.health is not view.health or was.degraded != view.degraded or was.breakers is not view.breakers:
-            self._note_health()
+        is_news = was.health is not view.health or was.degraded != view.degraded or was.breakers is not view.breakers
+        if is_news or (view.breakers and view.models != was.models):
+            self._note_health(self.summary.value.after(was, view))
 
-    def _note_health(self) -> None:
+    def _note_health(self, summary: FleetSummary) -> None:
         self.changed_s = self._clock.monotonic()
         self.is_serving.set(any(each.health is Health.UP for each in self.views.value))
-        self.summary.set(summarise(self.views.value))
+        self.summary.set(summary)

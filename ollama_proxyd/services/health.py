@@ -74,7 +74,7 @@ class HealthMonitor:
         due = self._fleet.due
         while not due.is_set():
             self._replanned.clear()
-            left_s = self._left_s(activity) if any(map(self._fleet.is_asked, self._fleet.members)) else inf
+            left_s = self._left_s(activity) if any(map(self._fleet.is_asked, self._fleet.members.values())) else inf
             if left_s <= 0:
                 return
             calls: list[Coroutine[Any, Any, object]] = [due.wait(), self._replanned.wait()]
@@ -107,7 +107,7 @@ class HealthMonitor:
         Whoever is down gets less time to say that it is up again: it may never answer.
         """
         now_s = self._clock.monotonic()
-        fresh = [(each, self._fresh(each, now_s - max_age_s)) for each in self._fleet.members]
+        fresh = [(each, self._fresh(each, now_s - max_age_s)) for each in self._fleet.members.values()]
         checks = {check: each for each, check in fresh if check is not None}
         if checks:
             await asyncio.wait(checks, timeout=DOWN_WAIT_S)
@@ -121,12 +121,12 @@ class HealthMonitor:
 
     async def check_new(self) -> None:
         """Check the backends of which nothing is known, or nothing that still holds."""
-        await self._wait_for([self._fresh(each, -inf) for each in self._fleet.members])
+        await self._wait_for([self._fresh(each, -inf) for each in self._fleet.members.values()])
 
     async def check_all(self) -> None:
         """Check all backends that are switched on at the same time and take note of what they say."""
         self._checked_s = self._clock.monotonic()
-        await self._wait_for([self._fresh(each, inf) for each in self._fleet.members])
+        await self._wait_for([self._fresh(each, inf) for each in self._fleet.members.values()])
 
     async def _wait_for(self, checks: Iterable[asyncio.Task[None] | None]) -> None:
         if waited := [check for check in checks if check is not None]:

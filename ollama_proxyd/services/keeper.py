@@ -93,7 +93,7 @@ class Keeper:
     def reconfigure(self, settings: KeepingSettings) -> None:
         """Keep by other rules from now on."""
         self._settings = settings
-        for member in self._deps.fleet.members:
+        for member in self._deps.fleet.members.values():
             self._show(self._deps.fleet.view(member.id))
         self._replan()
 
@@ -153,7 +153,7 @@ class Keeper:
         """See what is in a backend's memory still; a check that began before an answer ended says nothing of it."""
         self._show(view)
         view = self._deps.fleet.view(view.spec.id)
-        asked_s = next((each.asked_s for each in self._deps.fleet.members if each.id == view.spec.id), -inf)
+        asked_s = self._deps.fleet.members[view.spec.id].asked_s
         self._note_own(view)
         for at in [each for each in self._stays if each.backend_id == view.spec.id]:
             stay = self._stays[at]

@@ -10,7 +10,7 @@ from ollama_proxyd.core.continuation import Obstacle
 from ollama_proxyd.core.energy import Source, worst
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
-from ollama_proxyd.core.fleet import BackendView, LoadedModel
+from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.policy.comparison import Comparison
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.twins import Span, Twins
@@ -239,9 +239,9 @@ class Ledger:
         self.overall.count(outcome)
         self.outcomes.publish(outcome)
 
-    def loaded_instead(self, view: BackendView) -> tuple[LoadedModel, ...] | None:
-        """What the day of Performance would have in a backend's memory now."""
-        return self._twins.loaded_instead(view, self._clock.monotonic())
+    def instead(self, view: BackendView) -> BackendView:
+        """A backend as the day of Performance would have it now."""
+        return self._twins.instead(view, self._clock.monotonic())
 
     def _compared(self, outcome: Outcome) -> Outcome:
         """The outcome with what was saved."""

@@ -73,12 +73,12 @@ class Queries:
         return replace(query, able=self._able(delivery, resumers, query))
 
     def _backends(self) -> list[Backend]:
-        return [member.backend for member in self._fleet.members]
+        return [member.backend for member in self._fleet.members.values()]
 
     def _able(self, delivery: Delivery, resumers: Resumers, query: Query) -> frozenset[str]:
         """The backends that can go on exactly from what the client has."""
         fleet, able = self._fleet, []
-        for member in fleet.members:
+        for member in fleet.members.values():
             view = fleet.view(member.id)
             if resumers.can(member.backend) and delivery.is_same_model(view, held(view, query)):
                 able.append(member.id)

@@ -36,3 +36,12 @@ def test_without_backends_it_says_what_to_start() -> None:
 def test_how_many_are_within_the_mode_is_told_unless_all_are() -> None:
     assert said(view("npu"), view("nvidia"), within=1).endswith("2 of 2 backends up, 1 within the mode")
     assert "within" not in said(view("npu"), view("nvidia"), within=2)
+
+
+def test_one_change_is_counted_as_if_all_were_counted_anew() -> None:
+    views = [view("npu"), view("cpu", Health.DOWN), view("nvidia", Health.DISABLED)]
+    for now in (view("npu", Health.DOWN), view("npu", Health.DISABLED), view("npu", degraded=because("slow"))):
+        for before in ("npu", "cpu", "nvidia"):
+            at = ("npu", "cpu", "nvidia").index(before)
+            changed = [*views[:at], now, *views[at + 1 :]]
+            assert summarise(tuple(views)).after(views[at], now) == summarise(tuple(changed))

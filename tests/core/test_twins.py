@@ -51,11 +51,14 @@ def test_one_tail_is_charged_however_many_answers_overlap() -> None:
 
 def test_performance_finds_in_memory_what_it_would_have_put_there_itself() -> None:
     twins, card = Twins(), replace(backend("nvidia"), loaded=())
-    assert twins.loaded_instead(card, 0.0) == ()
+    assert twins.instead(card, 0.0) is card
     saved(twins, 0.0)
-    warm = twins.loaded_instead(card, 20.0)
-    assert warm == (LoadedModel("tiny"),)
-    assert twins.loaded_instead(card, 21.0) is warm
-    assert twins.loaded_instead(card, 1000.0) == ()
-    assert twins.loaded_instead(replace(card, loaded=(LoadedModel("tiny"),)), 1000.0) == ()
-    assert twins.loaded_instead(replace(card, loaded=None), 20.0) is None
+    warm = twins.instead(card, 20.0)
+    assert warm == replace(card, loaded=(LoadedModel("tiny"),))
+    assert twins.instead(card, 21.0) is warm
+    busy = twins.instead(replace(card, in_flight=1), 21.0)
+    assert (busy.in_flight, busy.loaded) == (1, warm.loaded)
+    assert busy.loaded is warm.loaded
+    assert twins.instead(card, 1000.0).loaded == ()
+    assert twins.instead(replace(card, loaded=(LoadedModel("tiny"),)), 1000.0).loaded == ()
+    assert twins.instead(replace(card, loaded=None), 20.0).loaded is None

@@ -1,9 +1,9 @@
 """What was saved: the same request on the backend that the mode Performance would have chosen at the same moment."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from ollama_proxyd.core.fleet import BackendView, LoadedModel
+from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.modes import Mode, ModeRow, ModeSetting
 from ollama_proxyd.core.policy.decision import Decision, Ranked
 from ollama_proxyd.core.policy.priors import MOST
@@ -11,9 +11,6 @@ from ollama_proxyd.core.policy.rank import Assessment, best_under, has_no_choice
 from ollama_proxyd.core.policy.residence import Upkeep
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.values import replace, value
-
-LoadedBeside: TypeAlias = Callable[[BackendView], tuple[LoadedModel, ...] | None]
-"""What the day of Performance would have in a backend's memory."""
 
 
 class Side(NamedTuple):
@@ -66,23 +63,19 @@ class Comparison:
 _REASON = Reason("comparison")
 
 
-def _with(view: BackendView, loaded: tuple[LoadedModel, ...] | None) -> BackendView:
-    return view if loaded is view.loaded else replace(view, loaded=loaded)
-
-
 def compare(
-    decision: Decision, assessment: Assessment, performance: ModeRow, loaded: LoadedBeside
+    decision: Decision, assessment: Assessment, performance: ModeRow, instead: Callable[[BackendView], BackendView]
 ) -> Comparison | None:
     """The comparison for a decision that has a backend; None where Performance would have had none.
 
-    Performance chooses by what it would have in memory itself: what lies warm there drew later requests.
-    Where nothing could differ, in Performance itself or where it has no choice, nothing is compared.
+    `instead` tells how a backend would be: Performance chooses by what it would have in memory itself, since what lies
+    warm there drew later requests. Where nothing could differ, in Performance itself or where it has no choice, nothing
+    is compared.
     """
     served = decision.ranked[0]
     if decision.effective_mode is Mode.PERFORMANCE or has_no_choice(assessment, performance):
         return _comparison(decision, assessment, served)
-    fleet = tuple([_with(view, loaded(view)) for view in assessment.fleet])
-    beside = replace(assessment, fleet=fleet)
+    beside = replace(assessment, fleet=tuple([instead(view) for view in assessment.fleet]))
     best = best_under(beside, ModeSetting(Mode.PERFORMANCE, Mode.PERFORMANCE, _REASON, performance))
     return None if best is None else _comparison(decision, assessment, best)
 

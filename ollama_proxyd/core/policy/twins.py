@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ollama_proxyd.core.fleet import BackendView, LoadedModel
 from ollama_proxyd.core.policy.comparison import Comparison, Side
+from ollama_proxyd.core.values import replace
 
 
 class Span(NamedTuple):
@@ -31,24 +32,26 @@ class Way:
 
     def __init__(self) -> None:
         self._stays: dict[str, _Stay] = {}
-        self._until_s: dict[tuple[str, str], float] = {}
-        """When each model leaves the memory of its backend."""
-        self._loaded: dict[str, tuple[frozenset[str], tuple[LoadedModel, ...]]] = {}
-        """What was in each backend's memory when that was asked last."""
+        self._until_s: dict[str, dict[str, float]] = {}
+        """By backend, when each of its models leaves its memory."""
+        self._beside: dict[str, tuple[BackendView, frozenset[str], BackendView]] = {}
+        """Each backend as it was asked for last, with what would be in its memory, and as it would be."""
 
-    def loaded(self, view: BackendView, now_s: float) -> tuple[LoadedModel, ...] | None:
-        """What would be in a backend's memory; one object while that is the same."""
-        if view.loaded is None:
-            return None
-        backend_id, truly = view.spec.id, {each.name for each in view.loaded}
-        used = {model: until_s >= now_s for (at, model), until_s in self._until_s.items() if at == backend_id}
-        names = frozenset({each for each in truly if used.get(each, True)} | {each for each in used if used[each]})
+    def beside(self, view: BackendView, now_s: float) -> BackendView:
+        """A backend with what would be in its memory; one object while all of that is the same."""
+        backend_id, until_s = view.spec.id, self._until_s.get(view.spec.id)
+        if view.loaded is None or until_s is None:
+            return view
+        truly, used = {each.name for each in view.loaded}, {each for each in until_s if until_s[each] >= now_s}
+        names = frozenset({each for each in truly if each not in until_s} | used)
         if names == truly:
-            return view.loaded
-        found = self._loaded.get(backend_id)
-        if found is None or found[0] != names:
-            found = self._loaded[backend_id] = names, tuple(map(LoadedModel, sorted(names)))
-        return found[1]
+            return view
+        found = self._beside.get(backend_id)
+        if found is None or found[0] is not view or found[1] != names:
+            is_known = found is not None and found[1] == names
+            loaded = found[2].loaded if found and is_known else tuple(map(LoadedModel, sorted(names)))
+            found = self._beside[backend_id] = view, names, replace(view, loaded=loaded)
+        return found[2]
 
     def charge(self, side: Side, span: Span) -> float:
         """The joules of one more answer, and of the idle tail that it ends.
@@ -56,11 +59,11 @@ class Way:
         Until a model was used here once, what is truly in memory counts.
         """
         ranked, costs = side.ranked, side.costs
-        at, stay = (ranked.backend_id, ranked.model), self._stays.get(ranked.backend_id)
+        stay, until_s = self._stays.get(ranked.backend_id), self._until_s.setdefault(ranked.backend_id, {})
         joules = side.work_j
-        if costs is None or at not in self._until_s:
+        if costs is None or ranked.model not in until_s:
             joules += ranked.stay.load_j + ranked.stay.wake_j
-        elif self._until_s[at] < span.begun_s:
+        elif until_s[ranked.model] < span.begun_s:
             joules += costs.load_j
             if stay is not None and stay.until_s < span.begun_s:
                 joules += costs.wake_j
@@ -69,9 +72,9 @@ class Way:
         if costs is None:
             return joules
         ended_s = span.ended_s if stay is None else max(stay.ended_s, span.ended_s)
-        self._until_s[at] = ended_s + ranked.stay.keep_alive_s
-        until_s = self._until_s[at] if stay is None else max(stay.until_s, self._until_s[at])
-        self._stays[at[0]] = _Stay(ended_s, until_s, costs.idle_w)
+        leaves_s = until_s[ranked.model] = ended_s + ranked.stay.keep_alive_s
+        last_s = leaves_s if stay is None else max(stay.until_s, leaves_s)
+        self._stays[ranked.backend_id] = _Stay(ended_s, last_s, costs.idle_w)
         return joules
 
 
@@ -81,9 +84,9 @@ class Twins:
     def __init__(self) -> None:
         self._served, self._instead = Way(), Way()
 
-    def loaded_instead(self, view: BackendView, now_s: float) -> tuple[LoadedModel, ...] | None:
-        """What the day of Performance would have in a backend's memory by now."""
-        return self._instead.loaded(view, now_s)
+    def instead(self, view: BackendView, now_s: float) -> BackendView:
+        """A backend as the day of Performance would have it by now."""
+        return self._instead.beside(view, now_s)
 
     def saved_j(self, compared: Comparison, tokens: int | None, span: Span) -> float:
         """What Performance would have drawn more up to the end of this answer, its idle tails included."""

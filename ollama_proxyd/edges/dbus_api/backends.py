@@ -189,7 +189,7 @@ class Backends:
     async def _enable(self, backend_id: str, enabled: bool) -> None:
         fleet = self._services.fleet
         if not fleet.has(backend_id):
-            raise unknown(UNKNOWN_BACKEND, backend_id, "backend", (member.id for member in fleet.members))
+            raise unknown(UNKNOWN_BACKEND, backend_id, "backend", (member.id for member in fleet.members.values()))
         fleet.set_enabled(backend_id, enabled)
         await self._services.store.written()
 

@@ -72,7 +72,7 @@ async def switch(request: web.Request) -> web.Response:
     """Let requests go to a backend, or not; that is kept over restarts."""
     choice = await read_struct(request, Switch)
     services, backend_id = services_of(request), request.match_info["backend_id"]
-    known = [member.id for member in services.fleet.members]
+    known = [member.id for member in services.fleet.members.values()]
     if backend_id not in known:
         message = f"there is no backend {backend_id[:100]!r}; there are: {', '.join(known) or 'none'}"
         raise ProxyError(ErrorKind.BACKEND_NOT_FOUND, message)

@@ -81,7 +81,7 @@ async def test_no_call_of_the_standard_interfaces_is_echoed(
 async def test_a_thousand_wishes_for_news_are_a_few_checks_and_a_healthy_backend_stays_up(
     program: Program, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (member, *_) = desk.services.fleet.members
+    (member, *_) = desk.services.fleet.members.values()
     probe, asked, go_on = member.backend.probe, [], asyncio.Event()
 
     async def counted() -> Any:
