@@ -96,7 +96,7 @@ async def _subject(services: Services, name: str, context: int | None) -> Subjec
     parameters = counted or parameters_in(name)
     if not parameters or parameters > MOST_PARAMETERS:
         message = (
-            f"nothing tells how many parameters {name!r} has: no backend holds it, and its name does not say; "
+            f"nothing tells how many parameters {name!r} has: no backend says it, and its name does not; "
             "write them into the name, such as llama3.1:8b"
         )
         raise ProxyError(ErrorKind.MODEL_NOT_FOUND, message, param="model")

@@ -79,13 +79,12 @@ def books(connection: sqlite3.Connection, asked: Asked) -> Books:
     spent: dict[str, dict[str, float]] = {}
     for row in select(connection, _SPENT.format(**words), values):
         spent.setdefault(row["key"], {})[row["currency"]] = row["spent"]
-    rows = select(connection, _COSTS.format(**words), values)
-    found = [replace(_cost(row, saved, asked.by), spent=spent.get(row["key"], {})) for row in rows]
-    if asked.by is By.DAY:
-        found.sort(key=lambda row: row.key)
+    costs = select(connection, _COSTS.format(**words), values)
+    found = [replace(_cost(row, saved, asked.by), spent=spent.get(row["key"], {})) for row in costs]
+    rows = sorted(found, key=lambda row: row.key) if asked.by is By.DAY else shortened(found)
     devices = tuple(DeviceCost(**row) for row in select(connection, _DEVICES, values))
     (cached,) = select(connection, _CACHED.format(**words), values)
-    return Books(asked, shortened(found), devices, **cached)
+    return Books(asked, tuple(rows), devices, **cached)
 
 
 def series(connection: sqlite3.Connection, asked: Asked) -> Series:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import stat
@@ -48,6 +49,31 @@ class StateFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._claimed = -1
+        """The open folder whose lock shows others that it is taken; -1 for none."""
+
+    def claim(self) -> bool:
+        """Show that the folder is taken until `release`; whether no other process had shown it."""
+        folder = self._path.parent
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._claimed = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(self._claimed, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.warning(
+                    "another ollama-proxyd keeps its state in %s too, so each forgets what the other was told; "
+                    "give one a folder of its own by XDG_STATE_HOME",
+                    folder,
+                )
+                return False
+        return True
+
+    def release(self) -> None:
+        """Show others that the folder is free."""
+        if self._claimed >= 0:
+            os.close(self._claimed)
+            self._claimed = -1
 
     def load(self) -> Mapping[str, Json]:
         """What was saved last, empty when nothing was; a file that is not ours is set aside."""
@@ -142,6 +168,7 @@ class KeptState:
 
     def __init__(self, file: StateFile) -> None:
         self._file = file
+        file.claim()
         self._state = dict(file.load())
         self._fails = False
         self._writer = ThreadPoolExecutor(1, "state")
@@ -166,8 +193,9 @@ class KeptState:
         await asyncio.wrap_future(self._writer.submit(bool))
 
     def flush(self) -> None:
-        """The same for a process that ends."""
+        """The same for a daemon that ends."""
         self._writer.submit(bool).result()
+        self._file.release()
 
     def _write(self) -> None:
         self._is_waiting = False

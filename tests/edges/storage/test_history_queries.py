@@ -122,6 +122,12 @@ def test_many_rows_are_told_as_the_costliest_and_the_others(file: HistoryFile) -
     assert (len(rows), rows[-1].key, rows[-1].energy_j) == (MOST_ROWS + 1, OTHERS, 20.0)
 
 
+def test_of_a_year_each_day_is_told_and_not_the_first_ones_alone(file: HistoryFile) -> None:
+    days = [NOW_S - ago * DAY_S for ago in range(366)]
+    file.add([attempt(each) for each in days])
+    assert [row.key for row in ask(file, By.DAY, since=day_of(days[-1]))] == [day_of(each) for each in reversed(days)]
+
+
 def test_what_devices_draw_is_added_up_day_by_day(file: HistoryFile) -> None:
     row = Row(
         "devices",

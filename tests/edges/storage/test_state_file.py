@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_proxyd.edges.storage.state_file import MAX_BYTES, StateFile, state_path
+from ollama_proxyd.edges.storage.state_file import MAX_BYTES, KeptState, StateFile, state_path
 
 
 @pytest.fixture
@@ -179,3 +179,18 @@ def test_what_another_process_had_begun_is_removed_as_soon_as_it_is_gone(path: P
         each.write_text("{")
     assert store.load() == {"mode": "Quiet"}
     assert sorted(path.parent.iterdir()) == sorted([alive, path])
+
+
+def test_a_second_daemon_in_the_same_folder_is_told_and_serves_all_the_same(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = KeptState(StateFile(path))
+    assert not caplog.messages
+    second = KeptState(StateFile(path))
+    assert [f"another ollama-proxyd keeps its state in {path.parent} too" in each for each in caplog.messages] == [True]
+    second.put("mode", "Quiet")
+    second.flush()
+    first.flush()
+    caplog.clear()
+    assert KeptState(StateFile(path)).get("mode") == "Quiet"
+    assert not caplog.messages
