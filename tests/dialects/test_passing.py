@@ -122,6 +122,8 @@ MENDED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("numbers as text", {"created": "5", "choices": choice(delta={}, index="0")}, {"created": 5}),
     ("an id as number", {"id": 5}, {"id": "5"}),
     ("another model", {"model": 5}, {"model": "m"}),
+    ("no created", {"created": "soon"}, {"created": 9}),
+    ("a word for no reason", {"choices": choice(delta={}, finish_reason="None")}, {"choices": choice(delta={})}),
     ("no delta", {"choices": choice(delta=None)}, {"choices": choice(delta={})}),
     ("a delta of another type", {"choices": choice(delta=5)}, {"choices": choice(delta={})}),
     ("a text as delta", {"choices": choice(delta="a")}, {"choices": choice(delta={"content": "a"})}),
@@ -145,7 +147,7 @@ MENDED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 def test_words_are_put_where_clients_look_for_them(name: str, odd: dict[str, Any], expected: dict[str, Any]) -> None:
     form, _ = request("/v1/chat/completions", stream=True)
     frame = {**BASE, "choices": choice(delta={}), **odd}
-    mended = form.mended(json.dumps(frame).encode(), NAMES)
+    mended = form.mended(json.dumps(frame).encode(), {**NAMES, "created": 9})
     assert mended is not None
     assert json.loads(mended) == {**BASE, "choices": choice(delta={}), **expected}
 
@@ -185,7 +187,7 @@ def test_each_call_of_a_whole_answer_has_what_clients_answer_it_by(function: dic
     frame = {**BASE, "choices": choice(message=message)}
     told = json.loads(form.kept(json.dumps(frame).encode(), NAMES))
     calls = told["choices"][0]["message"]["tool_calls"]
-    assert [(call["id"], call["type"]) for call in calls] == [("call_0", "function"), ("call_1", "function")]
+    assert [(call["id"], call["type"]) for call in calls] == [(f"call_chat-1_0_{at}", "function") for at in range(2)]
     assert all(call["function"]["arguments"] == "{}" for call in calls)
 
 

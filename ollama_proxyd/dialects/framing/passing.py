@@ -85,8 +85,10 @@ class Form:
 
 def _mended(told: dict[str, Json], kind: type[Passed], known: Mapping[str, Json]) -> dict[str, Json]:
     """The object with the members of its type as that has them; ValidationError where a required one is missing."""
-    found = dict(kind.prepared(told))
-    for field in msgspec.structs.fields(kind):
+    fields = msgspec.structs.fields(kind)
+    named = {field.encode_name: known[field.encode_name] for field in fields if field.encode_name in known}
+    found = dict(kind.prepared(named | told))
+    for field in fields:
         name, is_odd = field.encode_name, False
         if name in found:
             try:

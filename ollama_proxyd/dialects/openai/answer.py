@@ -91,6 +91,12 @@ class Choice(msgspec.Struct):
         return f"the answer ended with {self.finish_reason!r}" if self.finish_reason in FAILURES else None
 
     @property
+    def ending(self) -> str | None:
+        """The reason of its end, None where it goes on."""
+        word = self.finish_reason
+        return word if word and is_reason(word) else None
+
+    @property
     def stop_sequence(self) -> str | None:
         """The sequence at which it stopped, None where the engine does not tell."""
         told = (self.stop_reason, self.matched_stop)
@@ -178,6 +184,11 @@ _OTHER_REASONS = {
 
 FAILURES = ("error", "abort", "insufficient_system_resource")
 """The reasons of answers that their engine could not end: OpenRouter's, that of vLLM and SGLang, and DeepSeek's."""
+
+
+def is_reason(word: str) -> bool:
+    """Whether a word tells of an end; SGLang once wrote Python's None for a piece that others follow."""
+    return word.lower() not in {"", "none", "null"}
 
 
 def finish_reason(word: str) -> FinishReason:

@@ -76,7 +76,8 @@ class CallNumbers:
                 call = self._begun(index)
             if name:
                 named.add(call.number)
-            found.append(call.take(piece_id, name, arguments))
+            is_taken = any(other.id == piece_id for other in self._calls if other is not call)
+            found.append(call.take(None if is_taken else piece_id, name, arguments))
         return found
 
     def _known(self, piece_id: str | None, index: int | None) -> _Call | None:
@@ -109,8 +110,13 @@ def whole_calls(message: AnswerMessage) -> tuple[ToolCallDelta, ...]:
     pieces = _entries(message)
     if len(pieces) > MOST_CALLS:
         raise too_many_calls()
-    numbered = ((number, id_of(piece), *content_of(piece)) for number, piece in enumerate(pieces))
-    return tuple(ToolCallDelta(number, call_id, name or None, text) for number, call_id, name, text in numbered)
+    found: dict[str | int, ToolCallDelta] = {}
+    for number, piece in enumerate(pieces):
+        told = id_of(piece)
+        call_id = None if told in found else told  # an id of another call would mix up their results
+        name, text = content_of(piece)
+        found[call_id or number] = ToolCallDelta(number, call_id, name or None, text)
+    return tuple(found.values())
 
 
 def _entries(message: AnswerMessage) -> Sequence[AnswerCall]:

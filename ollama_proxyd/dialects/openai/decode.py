@@ -89,8 +89,8 @@ class ChunkDecoder(BlockDecoder):
 
     def hear(self, choice: Choice, usage: Usage | None) -> Delta | None:
         """What a piece of the answer says."""
-        if choice.finish_reason:
-            self._reason, self._stop = finish_reason(choice.finish_reason), choice.stop_sequence
+        if choice.ending:
+            self._reason, self._stop = finish_reason(choice.ending), choice.stop_sequence
         message = choice.said
         delta = _delta(choice, message, self._calls.pieces(message), self._top_logprobs)
         if delta is None:
@@ -146,7 +146,7 @@ def decode_answer(body: bytes, top_logprobs: int | None = None) -> list[Event]:
     message = choice.said
     delta = _delta(choice, message, whole_calls(message), top_logprobs)
     usage = usage_of(frame.usage, frame.timings) or Usage()
-    reason = finish_reason(choice.finish_reason or "stop")
+    reason = finish_reason(choice.ending or "stop")
     finished = Finished(reason, usage, timings_of(frame.timings), stop_sequence=choice.stop_sequence)
     return [finished] if delta is None else [delta, finished]
 

@@ -61,6 +61,6 @@ def _ending_in(frames: Iterable[Frame | None], usage: Usage) -> Ending:
             usage = usage_of(frame.usage, frame.timings) or usage
         timings = frame.timings or timings
         for choice in frame.choices or ():
-            reason = finish_reason(choice.finish_reason) if choice.finish_reason else reason
+            reason = finish_reason(choice.ending) if choice.ending else reason
     finished = Finished(reason or FinishReason.STOP, usage, timings_of(timings))
     return Ending(finished, reason is not None, error_in_answer(error) if error else None)

@@ -75,7 +75,7 @@ class Joiner(ChunkDecoder):
         """What a frame says in the first of its answers; what it says in the others is kept too."""
         for choice in frame.choices or ():
             index = choice.index or 0
-            if choice.finish_reason:
+            if choice.ending:
                 self._ended_last = index
             if index:
                 other = self._others.setdefault(index, ChunkDecoder())

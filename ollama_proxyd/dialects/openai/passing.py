@@ -1,14 +1,17 @@
 """What clients of OpenAI's API read of an answer, as strictly as the strictest of them."""
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 import msgspec
 
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.arguments import arguments_in, in_function, object_of
+from ollama_proxyd.dialects.framing.jsonbody import readable
+from ollama_proxyd.dialects.framing.lenient import is_utf8, listed
 from ollama_proxyd.dialects.framing.parts import said_in, thought_in
 from ollama_proxyd.dialects.framing.passing import Count, Form, Passed
-from ollama_proxyd.dialects.openai.answer import FAILURES, FINISH_REASONS, finish_reason
+from ollama_proxyd.dialects.openai.answer import FAILURES, FINISH_REASONS, finish_reason, is_reason
 
 _ONCE_ENCODED = r'^(?!\s*($|"\s*(\{|\\")))'
 """How the text of arguments does not begin where they are an object; clients cannot read an empty one."""
@@ -19,11 +22,6 @@ def with_text_id(told: dict[str, Json]) -> dict[str, Json]:
     """The members with the id as a text, which some engines send as a number."""
     number = told.get("id")
     return {**told, "id": str(number)} if isinstance(number, int) else told
-
-
-def with_id(told: dict[str, Json], made: str) -> dict[str, Json]:
-    """The members with an id, made where there is none."""
-    return told if told.get("id") else {**told, "id": made}
 
 
 def _message_in(told: dict[str, Json], *names: str) -> Json:
@@ -39,7 +37,7 @@ def _message_in(told: dict[str, Json], *names: str) -> Json:
 def _with_known_reason(told: dict[str, Json]) -> dict[str, Json]:
     """The choice with its reason in OpenAI's words, which strict clients have a list of."""
     word = told.get("finish_reason")
-    if not isinstance(word, str) or not word:
+    if not isinstance(word, str) or not is_reason(word):
         return {**told, "finish_reason": None} if "finish_reason" in told else told
     is_known = word in FINISH_REASONS or word in FAILURES
     return told if is_known else {**told, "finish_reason": finish_reason(word).value}
@@ -88,7 +86,7 @@ class _Call(Passed):
 
 class _WholeCall(_Call, kw_only=True):
     function: _WholeFunction | None = None
-    id: str
+    id: Annotated[str, msgspec.Meta(min_length=1)]
     type: str
     stand_ins: ClassVar = {"type": "function"}
 
@@ -123,16 +121,6 @@ class _WholeMessage(_Words):
     tool_calls: list[_WholeCall] | None = None
     function_call: _WholeFunction | None = None
 
-    @classmethod
-    def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
-        """Calls have ids, by which clients answer them."""
-        told = super().prepared(told)
-        calls = told.get("tool_calls")
-        if not isinstance(calls, list):
-            return told
-        named = [with_id(call, f"call_{at}") if isinstance(call, dict) else call for at, call in enumerate(calls)]
-        return {**told, "tool_calls": named}
-
 
 class _Choice(Passed):
     index: int
@@ -155,10 +143,12 @@ class _ChatChoice(_Choice, kw_only=True):
 
     @classmethod
     def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
-        """A whole answer that does not say why it ended has stopped."""
+        """A whole answer that does not say why it ended has stopped, and one with calls waits for their results."""
         told = _with_known_reason(told)
-        message = {"message": _message_in(told, "message")} if isinstance(told.get("message"), str) else {}
-        return {**told, **message, "finish_reason": told.get("finish_reason") or "stop"}
+        message = _message_in(told, "message")
+        reason = told.get("finish_reason") or "stop"
+        reason = "tool_calls" if reason == "stop" and message.get("tool_calls") else reason
+        return {**told, **({"message": message} if message else {}), "finish_reason": reason}
 
 
 class _TextChoice(_Choice, kw_only=True):
@@ -207,6 +197,19 @@ class _Chunk(_Answer, kw_only=True):
 class _Chat(_Answer, kw_only=True):
     choices: list[_ChatChoice]
 
+    @classmethod
+    def prepared(cls, told: dict[str, Json]) -> dict[str, Json]:
+        """The answer with an id for each of its calls, by which their results are told apart."""
+        told = super().prepared(told)
+        for number, calls in enumerate(_calls_in(told)):
+            taken = set[str]()
+            for at, call in enumerate(calls):
+                told_id = with_text_id(call).get("id")
+                is_told = isinstance(told_id, str) and told_id and told_id not in taken
+                call["id"] = told_id if is_told else f"call_{told.get('id')}_{number}_{at}"
+                taken.add(call["id"])
+        return told
+
 
 class _Text(_Answer, kw_only=True):
     choices: list[_TextChoice]
@@ -225,9 +228,32 @@ class Vectors(_Answer, kw_only=True):
     data: list[Vector]
 
 
+class _Chats(Form):
+    """Whole answers in a chat; clients tell calls apart by their ids, and act on them where the reason says so."""
+
+    def is_strict(self, payload: bytes) -> bool:
+        """Whether every client reads the object that a payload is."""
+        found = readable(_CHATS, payload)
+        return found is not None and is_utf8(payload) and not any(map(_misleads, found.choices))
+
+
+def _misleads(choice: _ChatChoice) -> bool:
+    calls = choice.message.tool_calls or ()
+    return bool(calls) and (len({call.id for call in calls}) < len(calls) or choice.finish_reason == "stop")
+
+
+def _calls_in(told: dict[str, Json]) -> Iterator[list[dict[str, Json]]]:
+    """The calls of each choice."""
+    for choice in listed(told.get("choices") or []):
+        message = choice.get("message") if isinstance(choice, dict) else None
+        calls = listed(message.get("tool_calls") or []) if isinstance(message, dict) else ()
+        yield [call for call in calls if isinstance(call, dict)]
+
+
+_CHATS = msgspec.json.Decoder(_Chat)
 _AROUND = (b"data: ", b"\n\n")
 _SPEAKS = ("choices", "usage", "timings")
 CHUNKS = Form(_Chunk, _SPEAKS, _AROUND)
 TEXTS = Form(_Text, _SPEAKS, _AROUND)
-CHAT = Form(_Chat, ("choices",))
+CHAT = _Chats(_Chat, ("choices",))
 TEXT = Form(_Text, ("choices",))

@@ -15,6 +15,8 @@ from ollama_proxyd.dialects.openai.calls import CallNumbers
 
 _MARK = b"_call"
 """Occurs in each frame with tool calls or a function_call."""
+_STOP = b'"stop"'
+"""Occurs in each frame that ends an answer by a reason which does not tell of its calls."""
 _OWN = frozenset({"index", "id", "type", "function"})
 
 
@@ -30,7 +32,9 @@ class PassedCalls:
 
     def concern(self, block: bytes) -> bool:
         """Whether a block may have to be written anew."""
-        return block.find(_MARK) >= 0 or (bool(self._choices) and any(calls.held for calls in self._choices.values()))
+        if block.find(_MARK) >= 0:
+            return True
+        return bool(self._choices) and (block.find(_STOP) >= 0 or any(calls.held for calls in self._choices.values()))
 
     def mended(self, payload: bytes) -> bytes:
         """The frame as clients need it; the same object where it is so already."""
@@ -39,17 +43,24 @@ class PassedCalls:
         for choice in told.get("choices") or ():
             delta = choice["delta"]
             was_changed |= self._has_tools and _rename(choice, delta)
-            was_changed |= self._choices[choice["index"]].mend(delta, is_last=bool(choice.get("finish_reason")))
+            calls = self._choices[choice["index"]]
+            was_changed |= calls.mend(delta, is_last=bool(choice.get("finish_reason")))
+            if calls.begun and choice.get("finish_reason") == "stop":
+                choice["finish_reason"] = "tool_calls"
+                was_changed = True
         return msgspec.json.encode(told) if was_changed else payload
 
 
 class _Calls:
-    """The calls of one choice; `held` has the beginnings of arguments that are encoded twice, by the calls' numbers."""
+    """The calls of one choice, of which `begun` have begun.
+
+    `held` has the beginnings of arguments that are encoded twice, by the calls' numbers.
+    """
 
     def __init__(self, answer_id: str) -> None:
         self._answer_id = answer_id
         self._numbers = CallNumbers()
-        self._begun = 0
+        self.begun = 0
         self._with_arguments = set[int]()
         self.held: dict[int, str] = {}
 
@@ -71,8 +82,8 @@ class _Calls:
     def _written(self, wire: dict[str, Json], said: ToolCallDelta) -> dict[str, Json]:
         """A piece under its call's number; an id stands in the first one."""
         begins: dict[str, Json] = {}
-        if said.index >= self._begun:
-            self._begun = said.index + 1
+        if said.index >= self.begun:
+            self.begun = said.index + 1
             begins = {"id": said.id or f"call_{self._answer_id}_{said.index}", "type": "function"}
         function = present(name=said.name, arguments=self._once_encoded(said))
         others = {name: value for name, value in wire.items() if name not in _OWN}

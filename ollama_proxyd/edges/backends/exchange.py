@@ -19,7 +19,7 @@ from ollama_proxyd.dialects.base import Dialect, Rendered, StreamReader, unreada
 from ollama_proxyd.dialects.framing.gathering import CallCheck
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, renamed, with_field
 from ollama_proxyd.dialects.framing.lenient import pieces_in
-from ollama_proxyd.edges.backends.pass_through import PassThrough
+from ollama_proxyd.edges.backends.pass_through import PassThrough, names_of
 from ollama_proxyd.edges.backends.request_options import RequestOptions
 from ollama_proxyd.edges.backends.server import JSON_TYPE, Posted, Server
 from ollama_proxyd.edges.backends.stream import Stream, check_size
@@ -230,7 +230,7 @@ def _passed_whole(dialect: Dialect, request: Request, body: bytes) -> tuple[byte
     if ending.error is not None:
         raise ending.error
     if not form.is_strict(body):
-        mended = form.mended(body, {"model": request.model})
+        mended = form.mended(body, names_of(request))
         if mended is None:
             return None
         body, ending = mended, dialect.answer_ending(mended)

@@ -1,5 +1,6 @@
 """An engine's own frames for a client of the same dialect, from the first that means something to the answer's end."""
 
+import time
 from collections.abc import Iterator, Mapping
 
 from ollama_proxyd.core.errors import ProxyError
@@ -12,6 +13,11 @@ from ollama_proxyd.dialects.framing.sse import DONE
 _NAMES = ("id", "object", "created", "created_at", "model")
 MOST_HELD_BYTES = 64 * 1024
 """How much that means nothing is held back; the rest goes on."""
+
+
+def names_of(request: Request) -> Mapping[str, Json]:
+    """What stands in an answer whose engine leaves it out."""
+    return {"model": request.model, "id": f"chatcmpl-{request.hints.request_id}", "created": int(time.time())}
 
 
 class PassThrough:
@@ -167,7 +173,7 @@ class PassThrough:
         """The names that stand in every frame, as the first one has them."""
         first = next(iter(self._dialect.payloads(self._first)), b"")
         told = loosely(first) or {}
-        return {"model": self._request.model, **{name: told[name] for name in _NAMES if name in told}}
+        return {**names_of(self._request), **{name: told[name] for name in _NAMES if name in told}}
 
     @property
     def closing(self) -> bytes:

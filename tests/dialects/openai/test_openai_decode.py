@@ -142,6 +142,13 @@ def test_finish_reasons_are_translated(word: str, reason: FinishReason) -> None:
     assert finished.reason is reason
 
 
+@pytest.mark.parametrize("word", ["None", "null", ""])
+def test_a_word_for_no_reason_is_no_end(word: str) -> None:
+    with pytest.raises(ProxyError, match="before it was complete"):
+        decoded(sse(chunk({"content": "a"}, word)))
+    assert isinstance(decoded(sse(chunk({"content": "a"}, word), chunk({}, "stop")))[-1], Finished)
+
+
 def test_done_is_a_proper_end_without_a_reason_but_not_of_nothing() -> None:
     assert decoded(sse(chunk({"content": "a"}), "[DONE]"))[-1] == Finished(usage=Usage(None, 1, estimated=True))
     nothing: dict[str, Any] = {"choices": []}

@@ -242,3 +242,43 @@ async def test_a_call_that_the_token_limit_cut_fails_nothing(asked: Any) -> None
     sent = said({"content": "Hello"}, {"tool_calls": [piece("f", '{"a":', index=0, id="x")]}, finish="length")
     routes = {ROUTE[Api.OPENAI]: streams(sent, content_type=TYPE[Api.OPENAI])}
     assert isinstance((await answer(Api.OPENAI, routes, asked(stream=True)))[-1], Finished)
+
+
+WHOLE_CALL = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+async def whole(*calls: dict[str, Any], finish: str = "tool_calls") -> dict[str, Any]:
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": None, "tool_calls": calls},
+        "finish_reason": finish,
+    }
+    sent = {"id": "x", "object": "chat.completion", "created": 1, "model": "tiny", "choices": [choice]}
+    events = await answer(
+        Api.OPENAI,
+        {ROUTE[Api.OPENAI]: streams(json.dumps(sent).encode(), content_type="application/json")},
+        openai_request(stream=False, tools=TOOLS),
+    )
+    told: dict[str, Any] = json.loads(frames(events))["choices"][0]
+    return told
+
+
+@pytest.mark.parametrize("told", [{}, {"id": None}, {"id": ""}, {"id": 7}, {"id": "same"}, {"id": []}])
+async def test_each_call_has_an_id_of_its_own_since_results_are_told_apart_by_it(told: dict[str, Any]) -> None:
+    message = (await whole({**WHOLE_CALL, **told}, {**WHOLE_CALL, **told}))["message"]
+    ids = [call["id"] for call in message["tool_calls"]]
+    assert all(isinstance(each, str) and each for each in ids)
+    assert len(set(ids)) == 2
+    pieces = [{"index": at, **WHOLE_CALL, **({} if told == {"id": []} else told)} for at in range(2)]
+    _, streamed, _ = put_together(await passed(calls(*pieces)))
+    assert len(set(streamed)) == 2
+    assert all(streamed)
+
+
+async def test_an_answer_with_calls_ends_by_them_whatever_the_engine_says_since_clients_act_on_that() -> None:
+    assert (await whole({**WHOLE_CALL, "id": "c"}, finish="stop"))["finish_reason"] == "tool_calls"
+    assert (await whole({**WHOLE_CALL, "id": "c"}, finish="length"))["finish_reason"] == "length"
+    sent = said({"tool_calls": [{"index": 0, "id": "c", **WHOLE_CALL}]}, finish="stop")
+    assert put_together(await passed(sent))[2] == "tool_calls"
+    without = said({"content": "stop"}, {"content": "a"}, finish="stop")
+    assert await passed(without) == without
