@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import LACKS_CONTEXT, TOO_LONG, ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import object_in
 from ollama_proxyd.dialects.framing.reported import bounded, sentence
@@ -12,6 +12,7 @@ from ollama_proxyd.dialects.framing.statuses import status_of
 
 _INVALID = "invalid_request_error"
 _API = "api_error"
+_TOO_LONG = "prompt is too long"
 TYPES: Mapping[int, str] = {
     401: "authentication_error",
     402: "billing_error",
@@ -40,9 +41,15 @@ def _body(error: ProxyError) -> dict[str, Json]:
     status = status_of(error)
     told = _engines_own(error) or {
         "type": TYPES.get(status, _INVALID if status < 500 else _API),
-        "message": error.message,
+        "message": _message(error),
     }
     return {"type": "error", "error": told}
+
+
+def _message(error: ProxyError) -> str:
+    """What was wrong; of a long prompt in the words by which Anthropic's clients know that they can shorten it."""
+    is_told = error.code not in {TOO_LONG, LACKS_CONTEXT} or error.message.lower().startswith(_TOO_LONG)
+    return error.message if is_told else f"{_TOO_LONG}: {error.message}"
 
 
 def _engines_own(error: ProxyError) -> dict[str, Json] | None:

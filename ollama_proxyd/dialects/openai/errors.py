@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import TOO_LONG, ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import object_in
 from ollama_proxyd.dialects.framing.reported import bounded, sentence
@@ -38,8 +38,10 @@ TABLE: Mapping[ErrorKind, tuple[str, str | None]] = {
 
 def render_error(error: ProxyError) -> tuple[int, bytes]:
     """The status and the body of an error that comes before the answer's first byte."""
-    if error.detail is not None and _engines_own(error) is not None:
-        return status_of(error), error.detail.encode()
+    own = _engines_own(error)
+    if error.detail is not None and own is not None:
+        told = error.detail.encode() if error.code != TOO_LONG else msgspec.json.encode(own)
+        return status_of(error), told
     return status_of(error), msgspec.json.encode(_ours(error))
 
 
@@ -59,7 +61,10 @@ def _engines_own(error: ProxyError) -> dict[str, Json] | None:
         return None
     body = object_in(error.detail)
     inner = body.get("error") if body else None
-    return body if isinstance(inner, dict) and isinstance(inner.get("message"), str) else None
+    if not isinstance(inner, dict) or not isinstance(inner.get("message"), str):
+        return None
+    # agents shorten their conversation by this code alone, and engines have numbers or none in its place
+    return {**(body or {}), "error": {**inner, "code": TOO_LONG}} if error.code == TOO_LONG else body
 
 
 def error_in_answer(error: Json) -> ProxyError:

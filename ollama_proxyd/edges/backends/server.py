@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 from yarl import URL
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import TOO_LONG, ErrorKind, ProxyError
 from ollama_proxyd.core.faults import REFUSALS, Fault, fault_in
 from ollama_proxyd.core.fleet import BackendSpec
 from ollama_proxyd.core.management import Management
@@ -199,6 +199,7 @@ def refusal(reply: Reply, body: str) -> ProxyError:
         status=reply.status,
         detail=_bounded(body),
         retry_after_s=retry_after_s,
+        code=TOO_LONG if fault is Fault.CONTEXT_TOO_SMALL else None,
     )
 
 

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import LACKS_CONTEXT, TOO_LONG, ErrorKind, ProxyError
+from ollama_proxyd.dialects.anthropic.errors import render_error as render_anthropic
 from ollama_proxyd.dialects.openai.errors import TABLE, render_error, stream_error
 from ollama_proxyd.dialects.openai.models import render_list, render_one
 
@@ -81,6 +82,23 @@ def test_anything_else_that_a_backend_says_is_told_in_our_form(detail: str | Non
     _, body = render_error(ProxyError(ErrorKind.UPSTREAM_FAILED, "our words", status=500, detail=detail))
     assert list(msgspec.json.decode(body)["error"]) == ["message", "type", "param", "code"]
     assert msgspec.json.decode(body)["error"]["message"] == "our words"
+
+
+def test_a_prompt_that_is_too_long_has_the_code_and_the_words_by_which_agents_shorten_it() -> None:
+    words = "the request exceeds the available context size"
+    own = {"error": {"code": 400, "message": words, "type": "exceed_context_size_error", "n_ctx": 4096}}
+    for detail in (msgspec.json.encode(own).decode(), "too long", None):
+        error = ProxyError(ErrorKind.UPSTREAM_REJECTED, words, status=400, detail=detail, code=TOO_LONG)
+        for body in (render_error(error)[1], stream_error(error)[6:]):
+            told = msgspec.json.decode(body)["error"]
+            assert (told["code"], told["message"]) == ("context_length_exceeded", words)
+        assert msgspec.json.decode(render_anthropic(error)[1])["error"]["message"] == f"prompt is too long: {words}"
+    ours = ProxyError(ErrorKind.UNAVAILABLE, "the context of m there is too small", code=LACKS_CONTEXT)
+    assert msgspec.json.decode(render_anthropic(ours)[1])["error"]["message"].startswith(
+        "prompt is too long: the context"
+    )
+    once = ProxyError(ErrorKind.UPSTREAM_REJECTED, "Prompt is too long: 9 > 4", status=400, code=TOO_LONG)
+    assert msgspec.json.decode(render_anthropic(once)[1])["error"]["message"] == "Prompt is too long: 9 > 4"
 
 
 def test_each_model_is_listed_with_the_backends_that_hold_it() -> None:
