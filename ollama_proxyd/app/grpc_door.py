@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-from importlib import import_module
 from typing import Any
 
+from ollama_proxyd.app.extras import part
 from ollama_proxyd.config.settings import Config
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.grpc_api.settings import Door
 from ollama_proxyd.edges.http_api.settings import client_url
 from ollama_proxyd.edges.plumbing.access import AccessRules
@@ -40,14 +39,7 @@ class GrpcDoor:
         """Begin to listen where that is configured; raises ProxyError."""
         if config.grpc.port is None:
             return
-        try:
-            edge = import_module("ollama_proxyd.edges.grpc_api.server")
-        except ModuleNotFoundError as error:
-            message = (
-                f"server.grpc_port is set, and the Python package {error.name} is not installed; install "
-                "ollama-proxyd[grpc], or remove server.grpc_port from the configuration"
-            )
-            raise ProxyError(ErrorKind.UNAVAILABLE, message, code="grpc_missing") from error
+        edge = part("ollama_proxyd.edges.grpc_api.server", "server.grpc_port", "grpc")
         server = edge.GrpcServer(self._services, config.grpc, self._rules, _door(config))
         await server.start()
         self._server, self._host = server, config.server.host

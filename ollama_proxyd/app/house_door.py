@@ -1,13 +1,12 @@
 """The house where it is configured; nothing of it is imported elsewhere."""
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ollama_proxyd.app.extras import part
 from ollama_proxyd.app.foundation import Foundation
 from ollama_proxyd.app.sources import Shared
 from ollama_proxyd.config.settings import Config
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api.context import HOUSE
 from ollama_proxyd.edges.http_api.server import HttpServer
 from ollama_proxyd.edges.storage.state_file import state_path
@@ -35,14 +34,7 @@ class HouseDoor:
         """Begin, where that is configured; raises ProxyError."""
         if not config.house.enabled:
             return
-        try:
-            made = import_module("ollama_proxyd.app.household")
-        except ModuleNotFoundError as error:
-            message = (
-                f"house.enabled is set, and the Python package {error.name} is not installed; install "
-                "ollama-proxyd[house], or remove house.enabled from the configuration"
-            )
-            raise ProxyError(ErrorKind.UNAVAILABLE, message, code="house_missing") from error
+        made = part("ollama_proxyd.app.household", "house.enabled", "house")
         household: Household = made.Household(
             self._folder, config.house, made.HouseholdDeps(self._foundation, self._server, self.shared)
         )

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
+from ollama_proxyd.app.extras import part
+from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.edges.telemetry.settings import TelemetrySettings
 from ollama_proxyd.services.bundle import Services
 
@@ -31,13 +32,9 @@ class Telemetry:
         if settings.otlp_endpoint is None:
             return
         try:
-            edge = import_module("ollama_proxyd.edges.telemetry.exporter")
-        except ModuleNotFoundError as error:
-            log.warning(
-                "telemetry.otlp_endpoint is set, and the Python package %s is not installed; install "
-                "ollama-proxyd[otlp], or remove telemetry.otlp_endpoint from the configuration",
-                error.name,
-            )
+            edge = part("ollama_proxyd.edges.telemetry.exporter", "telemetry.otlp_endpoint", "otlp")
+        except ProxyError as error:
+            log.warning("%s", error.message)
             return
         self._exporter = edge.OtlpExporter(settings.otlp_endpoint, self._services.clock)
         self._stop = self._services.energy.booked.listen(self._exporter.note)
