@@ -202,10 +202,8 @@ class Starter:
         self, running: Running, process: EngineProcess, pause_s: float, until: set[asyncio.Task[Any]]
     ) -> None:
         """Wait for a while, or until something has happened; see how far it is."""
-        pause = asyncio.ensure_future(self._clock.sleep(pause_s))
-        await asyncio.wait({pause, *until}, return_when=asyncio.FIRST_COMPLETED)
-        pause.cancel()
-        if not any(each.done() for each in until):
+        done, _ = await asyncio.wait(until, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
             await self._measure(running, process)
 
     async def look(self, running: Running) -> None:
