@@ -1,7 +1,7 @@
-"""What an engine says of each of its models: asked once for every digest."""
+"""What an engine says of each of its models: asked once for every digest, as long as it is listed."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -20,7 +20,7 @@ class Details:
     def __init__(self) -> None:
         self._capabilities: dict[tuple[str, str | None], frozenset[str] | None] = {}
 
-    async def added(self, models: Iterable[Model], question: Question, server: Server) -> tuple[Model, ...]:
+    async def added(self, models: Sequence[Model], question: Question, server: Server) -> tuple[Model, ...]:
         """The models with what the server says of them."""
         turns, is_silent = asyncio.Semaphore(_AT_ONCE), False
         loop = asyncio.get_running_loop()
@@ -42,4 +42,7 @@ class Details:
             capabilities = self._capabilities[key]
             return model if capabilities is None else replace(model, capabilities=capabilities)
 
-        return tuple(await asyncio.gather(*(complete(model) for model in models)))
+        found = await asyncio.gather(*(complete(model) for model in models))
+        listed = {(each.name, each.digest) for each in models}
+        self._capabilities = {key: told for key, told in self._capabilities.items() if key in listed}
+        return tuple(found)

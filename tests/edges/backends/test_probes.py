@@ -504,6 +504,18 @@ async def test_models_are_asked_for_their_details_while_other_questions_wait() -
     assert (await probe_of(engine, Api.OLLAMA)).loaded == ()
 
 
+async def test_what_is_said_of_a_model_is_kept_as_long_as_it_is_listed() -> None:
+    engine = ollama()
+    engine.routes["POST /api/show"] = Says({"capabilities": ["tools"]})
+    async with serving(engine), a_client() as client:
+        backend = EngineBackend(spec_of(engine.url, Api.OLLAMA, "ollama"), client)
+        for number in (1, 1, 2, 1):
+            tag = {**OLLAMA_TAGS["models"][0], "digest": f"{number:064x}"}
+            engine.routes["GET /api/tags"] = Says({"models": [tag]})
+            assert [each.capabilities for each in (await backend.probe()).models] == [{"tools"}]
+    assert [each.path for each in engine.asked].count("/api/show") == 3
+
+
 async def test_a_server_that_leaves_a_model_s_details_open_is_asked_for_few() -> None:
     engine, asked = ollama(), []
 
