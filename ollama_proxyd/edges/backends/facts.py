@@ -1,5 +1,6 @@
 """What many engines say about themselves in the same words, as findings."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -9,6 +10,7 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.backends.findings import Findings
 from ollama_proxyd.edges.backends.untrusted_json import at, items, label, text, whole
 
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _LATEST_UNIX_S = 253_402_300_799
 """The end of the year 9999, after which RFC 3339 knows none."""
 
@@ -70,6 +72,12 @@ def unix_s(moment: str | None) -> float | None:
         return None if moment is None else datetime.fromisoformat(moment).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def moment(value: Json, *path: str) -> str | None:
+    """A moment as RFC 3339 has it; Ollama's clients refuse a whole list for one that is none."""
+    told = label(value, *path)
+    return told if told is not None and _RFC_3339.fullmatch(told) and unix_s(told) is not None else None
 
 
 def read_version(body: Json) -> Findings:

@@ -17,7 +17,7 @@ from ollama_proxyd.core.requests import Hints, Json
 from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, readable
 from ollama_proxyd.dialects.framing.lenient import loosely
-from ollama_proxyd.dialects.framing.reported import MOST_ERROR_BYTES, bounded, sentence
+from ollama_proxyd.dialects.framing.reported import MOST_ERROR_BYTES, bounded, is_reported, sentence
 from ollama_proxyd.edges.backends.rate_limits import patience_s, rest_s
 from ollama_proxyd.edges.plumbing.call import Call
 from ollama_proxyd.edges.plumbing.hint_headers import TRACEPARENT, TRACESTATE
@@ -234,6 +234,16 @@ def _bounded(body: str) -> str:
 
 
 def _decoded(reply: Reply, body: bytes) -> Json:
+    """What a body holds; an error in its place is one also where the status says that all is well."""
+    told = _read(reply, body)
+    failure = told.get("error") if isinstance(told, dict) else None
+    if is_reported(failure):
+        message = f"{reply.who} reported an error: {sentence(failure) or 'without a reason'}"
+        raise ProxyError(ErrorKind.UPSTREAM_FAILED, message, status=reply.status)
+    return told
+
+
+def _read(reply: Reply, body: bytes) -> Json:
     try:
         return _JSON.decode(body)
     except UNREADABLE as error:

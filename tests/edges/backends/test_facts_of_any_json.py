@@ -106,6 +106,24 @@ def test_a_time_that_can_be_is_told() -> None:
     assert model.modified_at == "2023-11-14T22:13:20Z"
 
 
+@pytest.mark.parametrize(
+    "odd", ["never", "2026-01-01", "2026-01-01 00:00:00Z", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", 5, ""]
+)
+def test_a_moment_that_ollamas_clients_cannot_read_is_not_said(odd: Json) -> None:
+    entry = {"name": "tiny", "modified_at": odd, "expires_at": odd}
+    (model,) = ollama.read_tags({"models": [entry]}).models
+    (loaded,) = ollama.read_ps({"models": [entry]}).loaded or ()
+    assert (model.modified_at, loaded.expires_at, loaded.expires_unix_s) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "told", ["0001-01-01T00:00:00Z", "2318-01-01T00:00:00.123456789+02:00", "2026-11-20T12:03:25.6-11:00"]
+)
+def test_ollamas_own_moments_are_told_as_they_are(told: str) -> None:
+    (loaded,) = ollama.read_ps({"models": [{"name": "tiny", "expires_at": told}]}).loaded or ()
+    assert loaded.expires_at == told
+
+
 @pytest.mark.parametrize("key", ["n_params", "size", "n_ctx_train", "n_embd"])
 def test_a_number_that_no_reader_can_hold_is_not_said(key: str) -> None:
     (model,) = facts.read_models({"data": [{"id": "tiny", "meta": {key: HUGE}}]}).models

@@ -236,6 +236,12 @@ async def test_a_check_that_ends_as_it_begins_leaves_no_question_behind(recwarn:
     assert [str(each.message) for each in recwarn if each.category is RuntimeWarning] == []
 
 
+@pytest.mark.parametrize("error", ["no valid key", {"message": "no valid key", "code": 401}])
+async def test_an_error_in_place_of_a_list_is_one_whatever_the_status_says(error: object) -> None:
+    failure = await failure_of(FakeEngine({"GET /v1/models": Says({"error": error})}))
+    assert "reported an error: no valid key" in failure.message
+
+
 async def test_a_list_that_is_no_json_is_an_error() -> None:
     error = await failure_of(FakeEngine({"GET /v1/models": Says(b"<html>", headers={"Content-Type": "text/html"})}))
     assert "not JSON (text/html)" in error.message

@@ -10,7 +10,7 @@ from ollama_proxyd.dialects.ollama.models import OF_THE_NAME
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.dialects.openai.responses.engine import NativeResponses
 from ollama_proxyd.edges.backends.engine import Answer, Continues, Engine, Question, Sign, count_in, listed
-from ollama_proxyd.edges.backends.facts import named, read_version, unix_s
+from ollama_proxyd.edges.backends.facts import moment, named, read_version, unix_s
 from ollama_proxyd.edges.backends.findings import Findings
 from ollama_proxyd.edges.backends.unloading import Loading, Unloading
 from ollama_proxyd.edges.backends.untrusted_json import label, none_or_more, text, whole, words
@@ -60,8 +60,8 @@ def read_ps(body: Json) -> Findings:
                 size_bytes=whole(entry, "size"),
                 size_vram_bytes=none_or_more(entry, "size_vram"),
                 context_length=whole(entry, "context_length"),
-                expires_at=label(entry, "expires_at"),
-                expires_unix_s=unix_s(label(entry, "expires_at")),
+                expires_at=moment(entry, "expires_at"),
+                expires_unix_s=unix_s(moment(entry, "expires_at")),
             )
             for entry, name in named(body, "models", "name", "model")
         )
@@ -89,7 +89,7 @@ def _model(entry: Json, name: str) -> Model:
         name=name,
         size_bytes=whole(entry, "size"),
         digest=_digest(entry),
-        modified_at=label(entry, "modified_at"),
+        modified_at=moment(entry, "modified_at"),
         family=label(entry, "details", "family"),
         parameter_size=label(entry, "details", "parameter_size"),
         quantization=label(entry, "details", "quantization_level"),
