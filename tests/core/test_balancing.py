@@ -74,6 +74,14 @@ def test_a_sticky_request_stays_where_it_is_when_another_backend_goes() -> None:
         assert before == "nvidia" or first(Balancing.STICKY, turn, gone) == before
 
 
+@pytest.mark.parametrize("wait_s", [1.0, 1000.0])
+def test_a_sticky_request_waits_where_it_is_however_long_others_wait_there(wait_s: float) -> None:
+    for turn in range(1, 60):
+        before = first(Balancing.STICKY, turn)
+        fleet = tuple(replace(each, in_flight=each.slots) if each.spec.id == before else each for each in FLEET)
+        assert at(Balancing.STICKY, turn, fleet, waits_s={before: wait_s}).ranked[0].backend_id == before
+
+
 def test_sticky_requests_without_the_header_go_by_energy() -> None:
     assert at(Balancing.STICKY, 0).reason.code == ask(FLEET).reason.code
 

@@ -10,6 +10,7 @@ from ollama_proxyd.core.policy.query import Query
 
 Busy = Mapping[str, float]
 """The share of each backend's slots that is taken."""
+_CURED_BY_WAITING = frozenset({"mode_wait", "mode_concurrency"})
 
 
 def rule_of(query: Query) -> Balancing:
@@ -26,13 +27,16 @@ def balanced(ranked: Sequence[Ranked], query: Query, fleet: FleetView) -> Sequen
     """The backends with the one that the front end's rule chooses before the others.
 
     Limits of the mode and failures stand as they are: it chooses among the equals of the best. Where some of these
-    have a free slot it is one of them, but for sticky requests.
+    have a free slot it is one of them, but for sticky requests, which wait where they are.
     """
     rule = rule_of(query)
     if rule is Balancing.ENERGY or len(ranked) < 2:
         return ranked
-    equals = [each for each in ranked if bool(each.beyond) is bool(ranked[0].beyond)]
-    if rule is not Balancing.STICKY:
+    if rule is Balancing.STICKY:
+        equals = [each for each in ranked if _CURED_BY_WAITING.issuperset([limit.code for limit in each.beyond])]
+        equals = equals or [*ranked]
+    else:
+        equals = [each for each in ranked if bool(each.beyond) is bool(ranked[0].beyond)]
         equals = [each for each in equals if not each.queue_wait_s] or equals
     busy = {view.spec.id: view.in_flight / view.slots for view in fleet}
     chosen = _RULES[rule](sorted(equals, key=lambda each: each.backend_id), query.hints.turn, busy)
