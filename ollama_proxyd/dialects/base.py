@@ -19,13 +19,15 @@ from ollama_proxyd.dialects.framing.splitter import FrameSplitter
 class Rendered:
     """A request for an engine, and the client's fields that the engine's API cannot express.
 
-    joiner: puts together a stream that is asked for in place of a whole answer, under the client's name of the model.
+    joiner: joins a stream that is asked for in place of a whole answer, under the client's name of the model. added: a
+    field that the client did not send.
     """
 
     path: str
     body: bytes
     ignored_fields: tuple[str, ...] = ()
     joiner: "Callable[[str | None], StreamReader] | None" = None
+    added: str | None = None
 
 
 @value
@@ -293,8 +295,6 @@ class Dialect(ClientDialect):
         """The frames, or a whole answer, under another model name."""
         if self.named_in and block.find(f'"{self.named_in}"'.encode()) < 0:
             return block
-        lines = []
-        for line in block.splitlines(keepends=True):
-            before, payload, after = self.split_line(line)
-            lines.append(before + renamed(payload, name, self.named_in) + after if payload else line)
+        parts = ((*self.split_line(line), line) for line in block.splitlines(keepends=True))
+        lines = (start + renamed(told, name, self.named_in) + end if told else line for start, told, end, line in parts)
         return b"".join(lines)

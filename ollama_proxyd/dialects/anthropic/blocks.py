@@ -7,12 +7,14 @@ import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Image, Message, Part, Text, ToolCall
+from ollama_proxyd.core.text import cut
 from ollama_proxyd.dialects.anthropic.request import Block, Source, WireMessage
 from ollama_proxyd.dialects.framing.binary import checked_base64
 from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, invalid, invalid_request
 
 _BLOCKS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _SOURCE = msgspec.json.Decoder(Source)
+_MOST_TOLD = 40
 _MOST_LEVELS = 2
 """A content holds answers of tools, and these hold blocks."""
 _WEB = "https://"
@@ -102,7 +104,7 @@ def _spoken(content: str | list[Block], field: str) -> Message:
             thinking.append(block.thinking or "")
         elif block.type == "tool_use":
             calls.append(_call(block, f"{field}[{index}]"))
-        elif block.type != "redacted_thinking":
+        elif not _is_lost(block):
             said.append(_part(block, f"{field}[{index}]"))
     return Message("assistant", tuple(said), thinking="".join(thinking) or None, tool_calls=tuple(calls))
 
@@ -145,6 +147,8 @@ def _part(block: Block, field: str) -> Part:
     source = block.source
     if block.type == "text" and block.text is not None:
         return Text(block.text)
+    if block.type == "tool_reference" and block.tool_name is not None:
+        return Text(block.tool_name)
     if block.type == "document" and source is not None and source.type == "text" and source.data is not None:
         return Text(source.data)
     if block.type == "image" and source is not None:
@@ -157,11 +161,16 @@ def _part(block: Block, field: str) -> Part:
     raise unsupported(f"{field}.type", f"blocks of type '{block.type[:40]}' have no translation")
 
 
-_LOST = {"redacted_thinking": "messages.content.redacted_thinking"}
+_OF_ANTHROPIC = ("redacted_thinking", "server_tool_use", "mcp_tool_use")
+
+
+def _is_lost(block: Block) -> bool:
+    """Whether only Anthropic can read it: sealed thinking, and what its own tools did before the model spoke on."""
+    return block.type in _OF_ANTHROPIC or block.type.endswith("_tool_result")
 
 
 def lost_in(messages: Iterable[WireMessage]) -> set[str]:
     """What of the blocks no other API has a word for, and that does not change what was asked."""
     blocks = [block for each in messages if isinstance(each.content, list) for block in each.content]
-    lost = {_LOST[block.type] for block in blocks if block.type in _LOST}
+    lost = {f"messages.content.{cut(block.type, _MOST_TOLD)}" for block in blocks if _is_lost(block)}
     return lost | {"messages.content.is_error" for block in blocks if block.is_error}

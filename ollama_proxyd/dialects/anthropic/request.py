@@ -46,6 +46,7 @@ class Block(msgspec.Struct):
     content: "str | list[Block] | None" = None
     is_error: bool | None = None
     thinking: str | None = None
+    tool_name: str | None = None
 
 
 class WireMessage(msgspec.Struct):

@@ -254,6 +254,7 @@ def _think(think: Think, quirks: Quirks) -> dict[str, Json]:
 
 
 _STREAM: Mapping[str, Json] = {"stream": True, "stream_options": {"include_usage": True}}
+_ADDED = "stream_options"
 PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
 """Where each endpoint is, under the engine's own prefix (/v1, /v3 …)."""
 
@@ -269,14 +270,16 @@ def render(request: Request, model: str, base: str = "/v1", quirks: Quirks = GEN
         if quirks.joins and not request.stream and request.spoken is None and is_exact(request.endpoint, fields):
             is_chat = request.endpoint == "chat"
             joiner = partial(Joiner, asked=request.model, answers=answers_to(fields), is_chat=is_chat)
-            return Rendered(path, _streamed(fields, model), joiner=joiner)
+            return Rendered(path, _streamed(fields, model), joiner=joiner, added=_ADDED)
         return Rendered(path, with_model(body, fields, model))
     translation = _translate(request, quirks)
     fields_out: dict[str, Json] = {"model": model, **translation.fields}
-    if translation.endpoint != "embeddings":
+    streams = translation.endpoint != "embeddings"
+    if streams:
         # Streamed even where the client wants one piece: engines notice that a client left only while they stream.
         fields_out |= _STREAM
-    return Rendered(base + PATHS[translation.endpoint], msgspec.json.encode(fields_out), translation.ignored_fields)
+    path, body = base + PATHS[translation.endpoint], msgspec.json.encode(fields_out)
+    return Rendered(path, body, translation.ignored_fields, added=_ADDED if streams else None)
 
 
 def _streamed(fields: Mapping[str, msgspec.Raw], model: str) -> bytes:

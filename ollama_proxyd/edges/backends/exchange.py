@@ -30,6 +30,7 @@ _JSON_TYPES = frozenset({JSON_TYPE, "application/x-ndjson", "application/ndjson"
 
 _PLAUSIBLE = re.compile(rb"[{\[:]|d|e|i|r")
 _NO_ROUTE = frozenset({404, 405})
+_INVALID = frozenset({400, 422})
 
 
 class Keeping(NamedTuple):
@@ -42,7 +43,7 @@ class Keeping(NamedTuple):
 class Exchange:
     """Sends requests to one engine; frames pass untouched where it speaks the client's dialect."""
 
-    __slots__ = ("_keeping", "_options", "_resuming", "_server", "_speaks", "in_flight")
+    __slots__ = ("_keeping", "_options", "_refused", "_resuming", "_server", "_speaks", "in_flight")
 
     def __init__(
         self,
@@ -57,6 +58,8 @@ class Exchange:
         self._resuming = resuming
         self._keeping = keeping
         self._options = options
+        self._refused: str | None = None
+        """The field that is added where the engine takes it, and that this one does not."""
         self.in_flight = 0
 
     def dialect_for(self, request: Request) -> Dialect:
@@ -98,8 +101,7 @@ class Exchange:
         rendered = await off_loop(len(request.body), partial(self._rendered, dialect, request, model, keep_s))
         self.in_flight += 1
         try:
-            posted = _posted(dialect, request, rendered)
-            reply = await self._server.post(rendered.path, posted, request.hints)
+            reply = await self._asked(dialect, request, rendered)
             try:
                 chunk = await _start(reply)
                 _check_type(reply, dialect, chunk)
@@ -125,6 +127,19 @@ class Exchange:
         finally:
             self.in_flight -= 1
 
+    async def _asked(self, dialect: Dialect, request: Request, rendered: Rendered) -> Reply:
+        """The engine's reply; one that refuses what was added to the request is asked without it, from then on."""
+        if rendered.added is not None and rendered.added == self._refused:
+            rendered = _without_added(rendered)
+        try:
+            return await self._server.post(rendered.path, _posted(dialect, request, rendered), request.hints)
+        except ProxyError as error:
+            is_of_it = error.status in _INVALID and (rendered.added or "\0") in f"{error.message} {error.detail}"
+            if not is_of_it:
+                raise
+        self._refused, rendered = rendered.added, _without_added(rendered)
+        return await self._server.post(rendered.path, _posted(dialect, request, rendered), request.hints)
+
     def _keep_s(self, dialect: Dialect, request: Request, model: str) -> int | None:
         """How long the model is to stay, where the client does not say and the engine takes it.
 
@@ -145,6 +160,12 @@ class Exchange:
         if request.spoken is None or not self._resuming:
             return rendered
         return replace(rendered, body=msgspec.json.encode({**decode_fields(rendered.body), **self._resuming}))
+
+
+def _without_added(rendered: Rendered) -> Rendered:
+    fields = decode_fields(rendered.body)
+    kept = {name: value for name, value in fields.items() if name != rendered.added}
+    return replace(rendered, body=msgspec.json.encode(kept), added=None)
 
 
 _BLANK = codecs.BOM_UTF8 + b" \t\r\n"

@@ -223,3 +223,24 @@ def test_a_begun_answer_goes_on_as_the_last_message_with_what_is_left_of_the_lim
     assert isinstance(content, Chat)
     assert content.messages[-1] == Message("assistant", (Text("Hel"),), thinking="hm")
     assert (content.options.known["max_tokens"], rest.max_tokens) == (5, 5)
+
+
+def test_what_anthropics_own_tools_did_in_earlier_turns_ends_no_conversation() -> None:
+    blocks = [
+        {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "x"}},
+        {"type": "web_search_tool_result", "tool_use_id": "s1", "content": [{"type": "web_search_result", "url": "u"}]},
+        {"type": "mcp_tool_use", "id": "m1", "name": "n", "server_name": "s", "input": {}},
+        {"type": "mcp_tool_result", "tool_use_id": "m1", "content": [{"type": "text", "text": "r"}]},
+        {"type": "text", "text": "found"},
+    ]
+    body, ignored = sent(OpenAI(), messages=[*HELLO, {"role": "assistant", "content": blocks}, *HELLO])
+    assert [each["content"] for each in body["messages"]] == ["hello", "found", "hello"]
+    names = ("server_tool_use", "web_search_tool_result", "mcp_tool_use", "mcp_tool_result")
+    assert set(ignored) == {f"messages.content.{name}" for name in names}
+
+
+def test_a_tool_that_a_search_for_tools_found_is_told_by_its_name() -> None:
+    found = [{"type": "tool_reference", "tool_name": "WebFetch"}, {"type": "text", "text": "loaded"}]
+    turns = [*TURNS[:2], {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": found}]}]
+    body, _ = sent(OpenAI(), messages=turns)
+    assert body["messages"][-1]["content"] == "WebFetch\nloaded"

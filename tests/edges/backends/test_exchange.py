@@ -357,6 +357,32 @@ async def test_an_openai_backend_answers_an_ollama_client() -> None:
     assert events[-1].usage == Usage(23, 2, 22)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        {
+            "detail": [
+                {"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}
+            ]
+        },
+        {"error": {"message": "Unrecognized request argument supplied: stream_options"}},
+    ],
+)
+async def test_an_engine_that_refuses_what_is_added_to_a_request_is_asked_without_it_from_then_on(words: Any) -> None:
+    async def strict(request: web.Request) -> web.StreamResponse:
+        if "stream_options" in await request.json():
+            return web.json_response(words, status=422)
+        return await streams(OPENAI_STREAM, content_type=SSE)(request)
+
+    async with serving(FakeEngine({CHAT: strict})) as engine, backend_at(engine.url, Api.OPENAI) as backend:
+        for count in (2, 3):
+            assert text(await events_of(backend, ollama_request(stream=True))) == "Grüß Gott"
+            assert sum(each.path == "/v1/chat/completions" for each in engine.asked) == count
+        asked = openai_request(stream=True, stream_options={"include_usage": True})
+        with pytest.raises(ProxyError):
+            await events_of(backend, asked)
+
+
 async def test_an_ollama_backend_answers_an_openai_client() -> None:
     routes = {API_CHAT: streams(*sevens(OLLAMA_STREAM), content_type=NDJSON)}
     events = await answer(Api.OLLAMA, routes, openai_request(user="somebody"))

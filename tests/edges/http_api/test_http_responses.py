@@ -164,6 +164,23 @@ async def test_a_conversation_of_items_becomes_turns(serve: Serve) -> None:
     assert answer.status == 200
 
 
+async def test_items_of_tools_that_openai_runs_end_no_conversation_and_free_calls_are_functions(serve: Serve) -> None:
+    backend = FakeBackend("npu")
+    site = await serve(backend)
+    items = [
+        {"role": "user", "content": "weather?"},
+        {"type": "web_search_call", "id": "w", "status": "completed", "action": {"type": "search", "query": "q"}},
+        {"type": "custom_tool_call", "call_id": "c1", "name": "apply_patch", "input": 'a "patch"'},
+        {"type": "custom_tool_call_output", "call_id": "c1", "output": "done"},
+    ]
+    answer = await site.post(PATH, {**ASK, "input": items})
+    user, turn, result = chat_of(backend).messages
+    (call,) = turn.tool_calls
+    assert (call.id, call.name, json.loads(call.arguments)) == ("c1", "apply_patch", {"input": 'a "patch"'})
+    assert (user.role, result.role, result.name) == ("user", "tool", "apply_patch")
+    assert answer.status == 200
+
+
 class Reads(FakeBackend):
     """An engine of another API, for which the whole content is read."""
 

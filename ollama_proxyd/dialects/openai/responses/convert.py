@@ -70,7 +70,8 @@ def chat_of(fields: Mapping[str, Json], asked: Body, before: Sequence[Item], ite
         logprobs=True if _LOGPROBS in (asked.include or ()) else None,
         truncation="auto" if asked.truncation == "auto" else None,
     )
-    return Converted(chat | dict.fromkeys(hosted, True), origins)
+    left_out = [*hosted, *(f"input[{index}]" for index, item in enumerate(items) if item.type in HOSTED)]
+    return Converted(chat | dict.fromkeys(left_out, True), origins)
 
 
 def _tools(tools: Iterable[WireTool]) -> tuple[list[Json], list[str]]:
@@ -116,6 +117,8 @@ def _messages(
         messages.append({"role": "system", "content": instructions})
         origins.append(None)
     for index, item in enumerate(items, first):
+        if item.type in HOSTED:
+            continue
         message = _message(item, f"input[{index}]")
         if not _joined(messages, message):
             messages.append(message)
@@ -165,6 +168,12 @@ def _called(item: Item, field: str) -> dict[str, Json]:
     return {"role": "assistant", "tool_calls": [call]}
 
 
+def _called_freely(item: Item, field: str) -> dict[str, Json]:
+    """A call whose tool takes a text; as a function it takes that as its only argument."""
+    arguments = msgspec.json.encode({"input": item.input or ""}).decode()
+    return _called(msgspec.structs.replace(item, arguments=arguments), field)
+
+
 def _returned(item: Item, field: str) -> dict[str, Json]:
     if item.output is None or not item.call_id:
         raise invalid_request(f"{field} needs an output and a call_id", field)
@@ -175,11 +184,20 @@ def _summed_up(item: Item, field: str) -> dict[str, Json]:
     return {"role": "assistant", "content": opened(item.encrypted_content, f"{field}.encrypted_content")}
 
 
+HOSTED = frozenset(
+    {
+        *("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"),
+        *("mcp_list_tools", "mcp_approval_request", "tool_search_call", "tool_search_output"),
+    }
+)
+"""What tools did that OpenAI runs; what the model said of it stands in its messages."""
 _KINDS: Mapping[str, Callable[[Item, str], dict[str, Json]]] = {
     "message": _said,
     "reasoning": _thought,
     "function_call": _called,
     "function_call_output": _returned,
+    "custom_tool_call": _called_freely,
+    "custom_tool_call_output": _returned,
     "compaction": _summed_up,
 }
 
