@@ -53,8 +53,14 @@ def _quiet_hours(system: SystemState, _settings: AutoSettings, _past: Past) -> V
     return Verdict(Mode.QUIET, Reason("quiet_hours")) if known(system.quiet_hours) else None
 
 
+_BY_CHOICE = "high-operating-temperature"
+"""What tuned-ppd also says where turbo is off since its own power-saver profile switched it off (tuned#876)."""
+
+
 def _degraded(system: SystemState, _settings: AutoSettings, _past: Past) -> Verdict | None:
     why = known(system.performance_degraded)
+    if why == _BY_CHOICE and known(system.power_profile) == "power-saver":
+        return None
     return Verdict(Mode.EFFICIENCY, Reason("performance_degraded", detail=why)) if why else None
 
 

@@ -260,3 +260,12 @@ def test_on_a_machine_that_stays_as_it_is_auto_comes_to_what_this_moment_asks_fo
 def _verdict(system: SystemState) -> tuple[Mode, Reason]:
     verdict = judge(system, DEFAULTS)
     return verdict.mode, verdict.reason
+
+
+def test_turbo_that_is_off_by_the_power_saver_profile_is_no_throttling() -> None:
+    hot = "high-operating-temperature"
+    saver, other = "power-saver", "balanced"
+    assert judge(state(performance_degraded=hot, power_profile=saver), DEFAULTS).reason.code == "power_saver_profile"
+    assert judge(state(performance_degraded=hot, power_profile=other), DEFAULTS).reason.code == "performance_degraded"
+    lap = "lap-detected"
+    assert judge(state(performance_degraded=lap, power_profile=saver), DEFAULTS).reason.code == "performance_degraded"
