@@ -124,7 +124,8 @@ class Daemon:
         await self._open()
         await self._machine.show(self.services, self.url, self.grpc_endpoint or "")
         self._machine.prepare_for_sleep(self._sleep, Awake(self._foundation.activity, self._foundation.sensing.system))
-        self._watchers.start("mode.sleep", self._sleep.is_asleep.follow(self.services.governor.wake))
+        for name, wake in (("mode", self.services.governor.wake), ("hour", self._foundation.sensing.wake)):
+            self._watchers.start(f"{name}.sleep", self._sleep.is_asleep.follow(wake))
         self._status.follow(self._sleep.is_asleep, self._machine.bus_trouble, self._watchers)
         if self._status.is_heard:
             await self._machine.settled(BUS_WAIT_S)

@@ -15,7 +15,7 @@ from ollama_proxyd.cli.commands.engines import engines
 from ollama_proxyd.cli.commands.explain import explain
 from ollama_proxyd.cli.commands.features import features
 from ollama_proxyd.cli.commands.house import house, pair, unpair
-from ollama_proxyd.cli.commands.mode import mode
+from ollama_proxyd.cli.commands.mode import ModeGroup, mode
 from ollama_proxyd.cli.commands.models import models
 from ollama_proxyd.cli.commands.replay import replay
 from ollama_proxyd.cli.commands.simulate import simulate
@@ -34,7 +34,11 @@ def control() -> None:
     """
 
 
-@click.group(cls=Program, context_settings=HELP, invoke_without_command=True)
+class ModeProgram(ModeGroup, Program):
+    """`ollama-proxyctl mode` as a program."""
+
+
+@click.group(cls=ModeProgram, context_settings=HELP, invoke_without_command=True)
 @daemon_options
 @click.version_option(__version__, prog_name="ai-efficiency")
 @click.pass_context

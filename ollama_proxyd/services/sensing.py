@@ -15,7 +15,7 @@ from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock, PolledSensor, SignalSensor
 from ollama_proxyd.services.settings import QuietHours
 from ollama_proxyd.services.tasks import Tasks
-from ollama_proxyd.services.watching import Pace, Together, follow, poll
+from ollama_proxyd.services.watching import Pace, Together, first_of, follow, poll
 
 MINUTES_PER_DAY = 24 * 60
 LONGEST_SLEEP_S = 600.0
@@ -44,6 +44,7 @@ class Sensing:
         """Since when something that such a sensor said is unconfirmed."""
         self._lost: dict[str, Unavailable] = {}
         self._specs: tuple[BackendSpec, ...] = ()
+        self._woken = asyncio.Event()
         self.system: Cell[SystemState] = Cell(SystemState())
 
     def report(self, name: str, sensed: Sensed) -> None:
@@ -126,7 +127,12 @@ class Sensing:
             wait_s = self.look_at_the_hour(quiet)
             if quiet is None:
                 return
-            await self._clock.sleep(wait_s)
+            await first_of(self._clock.sleep(wait_s), self._woken.wait())
+            self._woken.clear()
+
+    def wake(self, _: object) -> None:
+        """The machine may have slept: look at the hour now."""
+        self._woken.set()
 
     def _merge(self) -> None:
         said = [

@@ -238,6 +238,7 @@ def test_a_model_that_nobody_holds_is_said_in_one_sentence(daemon: ServedDaemon,
 
 def test_the_alias_knows_what_the_predecessor_s_command_knew(daemon: ServedDaemon, alias: Ctl) -> None:
     assert alias("get").output == "Balanced: the default, as none was chosen\n"
+    assert alias("quiet").output == "Quiet: as chosen\n"
     assert alias("set", "Performance").output == "Performance: as chosen\n"
     assert alias("list").output.splitlines()[1].startswith("*  Performance")
     assert alias("info", "Quiet").output.startswith("Quiet: ")

@@ -111,6 +111,19 @@ def test_quiet_hours_and_sensors_do_not_disturb_each_other() -> None:
     assert sensing.system.value.on_battery == Reading(False, 2.0)
 
 
+async def test_quiet_hours_that_ended_while_the_machine_slept_have_ended_as_it_wakes() -> None:
+    clock = FakeClock()  # noon
+    sensing, tuning = Sensing(clock), Cell(Tuning(quiet_hours_start="11:00", quiet_hours_end="13:00"))
+    async with Tasks("test") as tasks:
+        tasks.start("hour", sensing.follow_the_hour(tuning))
+        await settle()
+        assert known(sensing.system.value.quiet_hours) is True
+        clock.nap(7200.0)
+        sensing.wake(False)
+        await settle()
+        assert known(sensing.system.value.quiet_hours) is False
+
+
 async def test_quiet_hours_that_somebody_changes_count_at_once() -> None:
     clock = FakeClock()  # noon
     sensing, tuning = Sensing(clock), Cell(Tuning())

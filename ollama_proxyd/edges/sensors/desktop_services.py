@@ -16,6 +16,7 @@ BATTERY: Final = Remote(UPOWER, "/org/freedesktop/UPower/devices/DisplayDevice",
 """All batteries of the machine together, as a desktop shows them."""
 BATTERY_TYPES: Final = {2, 3}
 """A battery, or an uninterruptible power supply, which is one outside the case."""
+NUMBER: Final = (int, float)
 STATES: Final[Mapping[int, str]] = {
     1: "charging",
     2: "discharging",
@@ -57,12 +58,17 @@ NO_TIME: Final = _not_reported("UPower", "the time until the battery is empty ye
 NOT_DISCHARGING: Final = Unavailable.because("not_discharging")
 
 
-def _property(said: Properties | Unavailable, name: str, kind: type, absent: Unavailable) -> Any:
-    """A property of this type, else why there is none."""
+def _property(said: Properties | Unavailable, name: str, kind: type | tuple[type, ...], absent: Any) -> Any:
+    """A property of this type, else why there is none: each is read for itself, and a bool is no number."""
     if isinstance(said, Unavailable):
         return said
     value = said.get(name)
-    return value if isinstance(value, kind) else absent
+    return value if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) else absent
+
+
+def _number(battery: Properties, name: str) -> float:
+    """A property that is a number, 0 where there is none."""
+    return float(_property(battery, name, NUMBER, 0.0))
 
 
 def read_upower(heard: Heard) -> Parts:
@@ -79,16 +85,17 @@ def read_upower(heard: Heard) -> Parts:
 def _battery(battery: Properties | Unavailable) -> Parts:
     if isinstance(battery, Unavailable):
         return dict.fromkeys(BATTERY_PARTS, battery)
-    if not battery.get("IsPresent") or battery.get("Type") not in BATTERY_TYPES:
+    if not battery.get("IsPresent") or _property(battery, "Type", int, 0) not in BATTERY_TYPES:
         return dict.fromkeys(BATTERY_PARTS, NO_BATTERY)
-    state = STATES.get(battery.get("State", 0), "")
+    state = STATES.get(_property(battery, "State", int, 0), "")
+    no_charge = _not_reported("UPower", "the battery's charge")
     no_warning = _not_reported("UPower", "the battery's warning level")
     return {
-        "battery_percent": battery.get("Percentage", _not_reported("UPower", "the battery's charge")),
+        "battery_percent": _property(battery, "Percentage", NUMBER, no_charge),
         "battery_state": state or _not_reported("UPower", "the battery's state"),
-        "battery_warning": WARNINGS.get(battery.get("WarningLevel", 0), no_warning),
+        "battery_warning": WARNINGS.get(_property(battery, "WarningLevel", int, 0), no_warning),
         "battery_rate_w": _rate_w(battery, state),
-        "battery_full_wh": float(battery.get("EnergyFull", 0.0)) or NO_CAPACITY,
+        "battery_full_wh": _number(battery, "EnergyFull") or NO_CAPACITY,
         "time_to_empty_s": _time_to_empty_s(battery, state),
     }
 
@@ -98,7 +105,7 @@ def _rate_w(battery: Properties, state: str) -> float | Unavailable:
 
     Right after a change UPower says 0 until it has measured again.
     """
-    rate_w = abs(float(battery.get("EnergyRate", 0.0)))
+    rate_w = abs(_number(battery, "EnergyRate"))
     rests = state in {"fully-charged", "pending-charge"}
     return rate_w if rate_w or rests else NO_RATE
 
@@ -106,14 +113,14 @@ def _rate_w(battery: Properties, state: str) -> float | Unavailable:
 def _time_to_empty_s(battery: Properties, state: str) -> float | Unavailable:
     if state != "discharging":
         return NOT_DISCHARGING
-    return float(battery.get("TimeToEmpty", 0)) or NO_TIME
+    return _number(battery, "TimeToEmpty") or NO_TIME
 
 
 def read_power_profiles(heard: Heard) -> Parts:
     """The active profile, and whether it cannot be kept up, from the first of the two names that answers."""
     said = min(heard, key=_rank)
     if not isinstance(said, Unavailable):
-        log.debug("%s: %d holds", PROFILES, len(said.get("ActiveProfileHolds", ())))
+        log.debug("%s: %d holds", PROFILES, len(_property(said, "ActiveProfileHolds", list, ())))
     return {part: _property(said, name, str, _not_reported(PROFILES, name)) for part, name in PROFILE_PARTS.items()}
 
 

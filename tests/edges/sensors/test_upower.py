@@ -124,3 +124,10 @@ def test_without_upower_every_part_says_why() -> None:
 def test_a_daemon_that_does_not_say_whether_it_is_on_battery_is_not_taken_for_no() -> None:
     strange: Properties = {}
     assert isinstance(read((strange, DISCHARGING))["on_battery"], Unavailable)
+
+
+@pytest.mark.parametrize("odd", ["much", True, ["much"], {"much": 1}, None])
+@pytest.mark.parametrize("field", ["Percentage", "State", "WarningLevel", "EnergyRate", "EnergyFull", "TimeToEmpty"])
+def test_what_upower_says_in_another_type_is_absent_and_takes_nothing_else_away(field: str, odd: object) -> None:
+    without = {name: value for name, value in DISCHARGING.items() if name != field}
+    assert read(({"OnBattery": True}, {**DISCHARGING, field: odd})) == read(({"OnBattery": True}, without))
