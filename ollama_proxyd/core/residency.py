@@ -1,11 +1,20 @@
 """Which models are in a backend's memory after an answer, until the backend says so itself."""
 
+from typing import NamedTuple
+
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.events import FinishReason
 from ollama_proxyd.core.fleet import BackendView, LoadedModel
 from ollama_proxyd.core.model_names import resolve
 
 Loaded = tuple[LoadedModel, ...] | None
+
+
+class Place(NamedTuple):
+    """A model at a backend, by the backend's own name."""
+
+    backend_id: str
+    model: str
 
 
 def loaded_after(view: BackendView, ended: AttemptEnded) -> Loaded:

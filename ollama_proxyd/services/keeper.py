@@ -4,7 +4,6 @@ import asyncio
 import logging
 from dataclasses import replace
 from math import inf
-from typing import NamedTuple
 
 from ollama_proxyd.core.attempts import AttemptBegun, AttemptEnded
 from ollama_proxyd.core.binding import device_of
@@ -26,7 +25,7 @@ from ollama_proxyd.core.policy.priors import expect
 from ollama_proxyd.core.policy.residence import keep_of, why_unloaded
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.core.residency import expires_unix_s, has_in_memory
+from ollama_proxyd.core.residency import Place, expires_unix_s, has_in_memory
 from ollama_proxyd.core.values import value
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
@@ -44,13 +43,6 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 2.0
 """An engine that lets go by itself has this long for it."""
-
-
-class Place(NamedTuple):
-    """A model at a backend, by the backend's own name."""
-
-    backend_id: str
-    model: str
 
 
 @value

@@ -15,12 +15,13 @@ from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.policy.residence import upkeep
 from ollama_proxyd.core.prewarm import Ahead, Window, best_ahead
 from ollama_proxyd.core.readings import SystemState, known
+from ollama_proxyd.core.residency import Place
 from ollama_proxyd.core.values import value
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.history import History
-from ollama_proxyd.services.keeper import Keeper, Place
+from ollama_proxyd.services.keeper import Keeper
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.tasks import Tasks
 

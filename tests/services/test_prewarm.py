@@ -12,8 +12,8 @@ from ollama_proxyd.core.fleet import LoadedModel, Model, Profile
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.prewarm import Habits
 from ollama_proxyd.core.readings import Reading, SystemState
+from ollama_proxyd.core.residency import Place
 from ollama_proxyd.services.bundle import Services
-from ollama_proxyd.services.keeper import Place
 from ollama_proxyd.services.prewarm import Load, PrewarmDeps, Prewarmer
 from ollama_proxyd.services.tasks import Tasks
 from tests.fakes import FakeBackend, FakeClock, MemoryHistory, pass_by, services_of, settle, spec_of

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from ollama_proxyd.core.engine_instances import End, Ended
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.reasons import Reason
-from ollama_proxyd.services.engines.running import Place, Running
+from ollama_proxyd.core.residency import Place
+from ollama_proxyd.services.engines.running import Running
 from ollama_proxyd.services.ports import Clock
 
 log = logging.getLogger(__name__)

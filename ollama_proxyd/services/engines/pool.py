@@ -12,6 +12,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.memory_budget import Budgets, Tenant, decide, excess, never_fits
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.residency import Place
 from ollama_proxyd.services.cell import Topic
 from ollama_proxyd.services.engines.ends import Ends
 from ollama_proxyd.services.engines.footprints import Footprints
@@ -19,7 +20,7 @@ from ollama_proxyd.services.engines.patience import Patience
 from ollama_proxyd.services.engines.restarts import started
 from ollama_proxyd.services.engines.room import CARDS, Room, in_use, no_room, why_never
 from ollama_proxyd.services.engines.roster import Roster
-from ollama_proxyd.services.engines.running import Place, Running
+from ollama_proxyd.services.engines.running import Running
 from ollama_proxyd.services.engines.starting import MOST_SILENCES, Starter
 from ollama_proxyd.services.engines.survivors import Survivors
 from ollama_proxyd.services.ports import Clock
@@ -94,8 +95,7 @@ class EnginePool:
         return None if short is None else why_never(spec.id, file.name, short)
 
     def _claim(self, spec: BackendSpec, file: ModelFile) -> Running:
-        at = Place(spec.id, file.name)
-        running = self._roster.current.get(at)
+        running = self._roster.current.get(Place(spec.id, file.name))
         if running is not None and not running.is_for(spec, file):
             self.leave(running)
             running = None
@@ -223,11 +223,10 @@ class EnginePool:
 
     async def measure(self, backend_id: str) -> None:
         """Have the kernel's count stand for the estimates; idle engines leave where that is too much."""
-        for each in self._roster.held:
-            if each.spec.id == backend_id:
-                if each.users and each.probe is not None:
-                    self._tasks.start("look", self.starter.look(each))
-                await self._footprints.measure(each)
+        for each in [each for each in self._roster.held if each.spec.id == backend_id]:
+            if each.users and each.probe is not None:
+                self._tasks.start("look", self.starter.look(each))
+            await self._footprints.measure(each)
         for key in excess(self.budgets, self._tenants(), self._clock.monotonic()):
             assert isinstance(key, Running)
             self._note_eviction(key)

@@ -1,6 +1,7 @@
 """Which processes there are: those that take requests or will, those that leave, and those that wait for memory."""
 
-from ollama_proxyd.services.engines.running import Place, Running
+from ollama_proxyd.core.residency import Place
+from ollama_proxyd.services.engines.running import Running
 
 
 class Roster:

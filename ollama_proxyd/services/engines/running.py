@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ollama_proxyd.core.engine_files import ModelFile
 from ollama_proxyd.core.engine_instances import (
@@ -24,6 +24,7 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, Probe
 from ollama_proxyd.core.memory_budget import Bytes, Tenant
 from ollama_proxyd.core.model_names import canonical
+from ollama_proxyd.core.residency import Place
 from ollama_proxyd.core.saved_prompts import SavedPrompt
 from ollama_proxyd.services.ports import Backend, EngineProcess
 
@@ -43,13 +44,6 @@ class OwnBackend(Backend, Protocol):
 
     def starts_anew(self, error: ProxyError) -> bool:
         """Whether what computes in it has ended, of which it starts another one for the next request."""
-
-
-class Place(NamedTuple):
-    """A model at a backend."""
-
-    backend_id: str
-    model: str
 
 
 @dataclass(eq=False, slots=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from ollama_proxyd.core.engine_files import ModelFile
 from ollama_proxyd.core.engine_instances import KeptEngine
 from ollama_proxyd.core.fleet import BackendSpec, Model
-from ollama_proxyd.services.engines.running import Place, Running, started_with
+from ollama_proxyd.core.residency import Place
+from ollama_proxyd.services.engines.running import Running, started_with
 from ollama_proxyd.services.ports import EngineRunner
 
 log = logging.getLogger(__name__)
