@@ -1,7 +1,7 @@
 """The last end of each process that was not meant to end, and why."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from ollama_proxyd.core.engine_instances import End, Ended
 from ollama_proxyd.core.errors import ProxyError
@@ -42,6 +42,10 @@ class Ends:
     def forget(self, place: Place) -> None:
         """It has answered."""
         self._last.pop(place, None)
+
+    def keep_only(self, backend_ids: Container[str]) -> None:
+        """Forget those at backends that are gone."""
+        self._last = {place: last for place, last in self._last.items() if place.backend_id in backend_ids}
 
     def why(self, place: Place) -> Reason | None:
         """The reason of the last end; None where there was none."""

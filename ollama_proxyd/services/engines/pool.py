@@ -239,6 +239,7 @@ class EnginePool:
             self._has_looked = self._is_looking = True
             self._tasks.start("take-over", self._take_over(specs))
         self._tasks.start("prompts", self.starter.prompts.keep_backends(specs))
+        self.ends.keep_only(specs)
         for each in tuple(self._roster.current.values()):
             spec = specs.get(each.spec.id)
             if spec is None or not each.is_for(spec, each.file):

@@ -338,6 +338,16 @@ async def test_a_model_that_fails_behind_its_socket_is_not_tried_at_a_port(case:
     assert len(case.machine.started) == 1
 
 
+async def test_why_an_engine_ended_is_told_as_long_as_its_backend_is_there(case: Case) -> None:
+    case.machine.dies.add("a")
+    with pytest.raises(ProxyError, match="could not load"):
+        await case.used("a")
+    case.pool.reconcile({"llama": case.spec})
+    assert [each.backend_id for each in case.pool.ends] == ["llama"]
+    case.pool.reconcile({})
+    assert list(case.pool.ends) == []
+
+
 async def test_no_request_goes_to_a_program_that_only_listens_there(case: Case) -> None:
     case.machine.taken.update(case.machine.ports)
     with pytest.raises(ProxyError, match="could not load"):
