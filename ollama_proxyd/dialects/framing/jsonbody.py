@@ -1,7 +1,7 @@
 """JSON request bodies: decoded strictly with errors that name the field, and renamed without touching the rest."""
 
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +15,9 @@ T = TypeVar("T")
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OBJECT = msgspec.json.Decoder(dict[str, Json])
 _TEXT = msgspec.json.Decoder(str)
+_ANYTHING = msgspec.json.Decoder[Json](Any)
+_A_FLOAT = "got `float`"
+_MOST_WHOLE = 2**53
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 _TYPES = {
     "int": "an integer",
@@ -70,7 +73,28 @@ def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
     except UNREADABLE as error:
-        raise invalid(error) from error
+        found = _in_whole_numbers(decoder, body) if _A_FLOAT in str(error) else None
+        if found is None:
+            raise invalid(error) from error
+        return found
+
+
+def _in_whole_numbers(decoder: msgspec.json.Decoder[T], body: bytes) -> T | None:
+    """What the decoder makes of a body once 100.0 stands as 100, which to JSON is the same number."""
+    told = readable(_ANYTHING, body)
+    try:
+        return decoder.decode(msgspec.json.encode(_whole(told)))
+    except UNREADABLE:
+        return None
+
+
+def _whole(told: Json) -> Json:
+    if isinstance(told, dict):
+        return {name: _whole(value) for name, value in told.items()}
+    if isinstance(told, list):
+        return [_whole(value) for value in told]
+    is_whole = isinstance(told, float) and told.is_integer() and abs(told) < _MOST_WHOLE
+    return int(told) if is_whole else told
 
 
 def readable(decoder: msgspec.json.Decoder[T], text: bytes | str | msgspec.Raw) -> T | None:
@@ -114,6 +138,11 @@ def convert_typed(value: Json, to: type[T]) -> T:
     """A decoded value as the type; ProxyError(INVALID_REQUEST) names the field that is wrong."""
     try:
         return msgspec.convert(value, to)
+    except (msgspec.ValidationError, RecursionError) as error:
+        if _A_FLOAT not in str(error):
+            raise invalid(error) from error
+    try:
+        return msgspec.convert(_whole(value), to)
     except (msgspec.ValidationError, RecursionError) as error:
         raise invalid(error) from error
 

@@ -137,8 +137,12 @@ def _parts(content: str | list[ContentPart] | None, path: str) -> tuple[Part, ..
     return tuple(_part(part, f"{path}[{index}]") for index, part in enumerate(content))
 
 
+_TEXTS = frozenset({"text", "input_text", "output_text"})
+"""The word of chats, and those of the Responses API, which some clients and servers take for the same."""
+
+
 def _part(part: ContentPart, path: str) -> Part:
-    text = part.text if part.type == "text" else part.refusal if part.type == "refusal" else None
+    text = part.text if part.type in _TEXTS else part.refusal if part.type == "refusal" else None
     if text is not None:
         return Text(text)
     if part.type == "image_url" and part.image_url is not None:

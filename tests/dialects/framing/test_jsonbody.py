@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.requests import Chat, Hints, Text
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, decode_object, decode_typed, with_model
+from ollama_proxyd.dialects.openai.parse import parse_chat
 
 JSON = st.recursive(
     st.none()
@@ -136,3 +138,21 @@ def test_a_name_that_is_not_utf8_is_replaced_like_any_other() -> None:
 
 def test_a_model_that_is_named_twice_is_named_once_in_the_end() -> None:
     assert rename_model(b'{"model":"a", "x":1,"model":"tiny"}', "tiny") == b'{"model":"tiny","x":1}'
+
+
+@pytest.mark.parametrize("number", ["100.0", "1e2", "1E+2"])
+def test_a_whole_number_may_be_written_with_a_fraction_of_nothing(number: str) -> None:
+    for field in ("max_tokens", "seed", "top_k"):
+        body = f'{{"model":"m","messages":[{{"role":"user","content":"a"}}],"{field}":{number}}}'.encode()
+        parse_chat(body, Hints()).content()
+    for odd in ("100.5", "1e300"):
+        body = b'{"model":"m","messages":[],"max_tokens":%s}' % odd.encode()
+        with pytest.raises(ProxyError, match="expected an integer or null, got a number"):
+            parse_chat(body, Hints()).content()
+
+
+def test_text_in_a_chat_may_go_by_the_words_of_the_responses_api() -> None:
+    parts = b'[{"type":"input_text","text":"a"},{"type":"output_text","text":"b"}]'
+    content = parse_chat(b'{"model":"m","messages":[{"role":"user","content":%s}]}' % parts, Hints()).content()
+    assert isinstance(content, Chat)
+    assert content.messages[0].parts == (Text("a"), Text("b"))
