@@ -42,9 +42,9 @@ def _unix_s(moment: str | None) -> int | None:
         return None
     try:
         parsed = datetime.fromisoformat(moment)
-    except ValueError:
+        seconds = int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC).timestamp())
+    except (ValueError, OverflowError):  # by its zone it may lie after the year 9999, which Anthropic's form cannot say
         return None
-    seconds = int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
     return seconds if seconds > 0 else None
 
 

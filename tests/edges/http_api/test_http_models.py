@@ -107,6 +107,14 @@ async def test_openai_is_told_when_a_model_was_made_or_else_since_when_it_is_off
     assert created["tiny:latest"] == created["odd"] > 1_700_000_000
 
 
+@pytest.mark.parametrize("headers", [{}, {"anthropic-version": "2023-06-01"}], ids=["openai", "anthropic"])
+async def test_a_date_after_the_last_year_hides_no_model(serve: Serve, headers: dict[str, str]) -> None:
+    site = await serve(FakeBackend("npu", models=(BIG, Model("odd", modified_at="9999-12-31T23:59:59-14:00"))))
+    answer = await site.get("/v1/models", headers=headers)
+    assert answer.status == 200
+    assert {row["id"] for row in answer.json["data"]} >= {"odd", "zeta:7b"}
+
+
 async def test_show_asks_a_holder_by_its_own_name_of_the_model(serve: Serve) -> None:
     backend = FakeBackend("npu", models=("Tiny:latest",))
     answer = await (await serve(backend)).post("/api/show", {"model": "tiny", "verbose": True})
