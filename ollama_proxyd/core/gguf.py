@@ -120,7 +120,6 @@ class GgufFacts:
     sliding_window: int | None = None
     experts: Experts | None = None
     recurrence: Recurrence | None = None
-    """Whether it says how a chat is written."""
     is_embedding: bool = False
     """Whether it pools its tokens' vectors into one."""
     files: int = 1

@@ -34,13 +34,15 @@ def test_a_device_above_the_modes_temperature_comes_after_all_others(temp_c: flo
 def test_a_device_whose_fan_is_above_the_modes_limit_costs_more_the_louder_it_is() -> None:
     loud = {percent: ask(system=machine(device("igpu", fan_percent=percent))) for percent in (80.0, 81.0, 100.0)}
     assert [order(decision)[0] for decision in loud.values()] == ["igpu", "igpu", "nvidia"]
-    noise_j = [only(IGPU, system=machine(device("igpu", fan_percent=each))).terms["noise_j"] for each in loud]
-    assert noise_j[0] == 0.0
+    priced = [decision.ranked[order(decision).index("igpu")] for decision in loud.values()]
+    noise_j = [each.terms["noise_j"] for each in priced]
+    assert noise_j[0] == 0.0 < noise_j[1]
     assert noise_j[2] == pytest.approx(20 * noise_j[1])
     assert why(machine(device("igpu", fan_percent=81.0))) == [
         "the fan of igpu runs at 81 %, and Balanced allows at most 80 %"
     ]
     assert "although the fan of igpu runs at 81 %" in str(loud[81.0].reason)
+    assert "since its fan blows at 100 %" in "; ".join(map(str, priced[2].notes)), "what is paid for is told"
 
 
 def test_the_only_loud_device_is_not_left_for_one_that_needs_more_joules_for_a_longer_time() -> None:

@@ -66,10 +66,11 @@ def noise_share(
     if fan_percent is not None and max_fan_percent is not None:
         above = max(fan_percent - max_fan_percent, 0.0) / LOUD_PERCENT
     loud_w = power_w if is_blowing else max(power_w - SILENT_W, 0.0)
-    if not price or not loud_w:
-        return above, None
+    share = price * loud_w / power_w + above
+    if not share:
+        return 0.0, None
     values = {"loud_watts": loud_w, "power_watts": power_w, "fan_percent": fan_percent if is_blowing else None}
-    return price * loud_w / power_w + above, Reason("noise_counted", **values)
+    return share, Reason("noise_counted", **values)
 
 
 def mode_temperature(view: BackendView, device: DeviceState, row: ModeRow) -> Reason | None:
