@@ -202,8 +202,12 @@ class Starter:
         self, running: Running, process: EngineProcess, pause_s: float, until: set[asyncio.Task[Any]]
     ) -> None:
         """Wait for a while, or until something has happened; see how far it is."""
-        done, _ = await asyncio.wait(until, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
-        if not done:
+        pause = asyncio.ensure_future(self._clock.sleep(pause_s))
+        try:
+            await asyncio.wait({pause, *until}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pause.cancel()
+        if not any(each.done() for each in until):
             await self._measure(running, process)
 
     async def look(self, running: Running) -> None:
