@@ -110,7 +110,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
         Mode.EFFICIENCY: ModeRow(
             label="Efficiency",
             description="Less energy for a slower answer",
-            price_of_time_w=4.4,
+            price_of_time_w=4.2,
             max_power_w=15.0,
             max_temp_c=75.0,
             max_fan_percent=60.0,
@@ -119,7 +119,7 @@ DEFAULT_TABLE: ModeTable = MappingProxyType(
         Mode.QUIET: ModeRow(
             label="Quiet",
             description="Slow fans and a cool lap",
-            price_of_time_w=1.8,
+            price_of_time_w=1.65,
             price_of_noise=1.0,
             max_power_w=15.0,
             max_temp_c=70.0,

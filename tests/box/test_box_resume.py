@@ -54,7 +54,7 @@ def gpu(box: Box, service: Service, laptop: LaptopInBox) -> Iterator[Ollama]:
         installation.config(
             backends=[{**each, "type": "ollama", "flavor": "ollama"} for each in backends],
             efficiency={"default_mode": "Performance"},
-            monitoring={"health_interval_s": 0.3, "health_timeout_s": 20},
+            monitoring={"health_interval_s": 1, "health_timeout_s": 20},
         )
     )
     service.start()

@@ -56,8 +56,8 @@ def test_the_modes_are_listed_with_the_chosen_one_marked(daemon: ServedDaemon, c
    mode             value of time  power  heat   fan   requests   for
    Performance      300 W                 90 °C                   The fastest answer, whatever it costs
 *  Balanced         7.5 W          60 W   85 °C  80 %             A quick answer at a fair cost
-   Efficiency       4.4 W          15 W   75 °C  60 %             Less energy for a slower answer
-   Quiet            1.8 W          15 W   70 °C  40 %             Slow fans and a cool lap
+   Efficiency       4.2 W          15 W   75 °C  60 %             Less energy for a slower answer
+   Quiet            1.65 W         15 W   70 °C  40 %             Slow fans and a cool lap
    Auto                                   85 °C                   Follows the battery, the heat and the power profile
    UltraEfficiency  0.05 W         10 W   65 °C  30 %  2 at once  Least energy, however slow
 """

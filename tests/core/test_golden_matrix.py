@@ -28,7 +28,7 @@ Balanced         latency-critical  nvidia>igpu>npu>cpu  nvidia>igpu>npu>cpu  nvi
 Balanced         power-efficient   npu>igpu>nvidia>cpu  npu>igpu>nvidia>cpu  npu>igpu>nvidia>cpu
 Balanced         both              igpu>nvidia>npu>cpu  igpu>nvidia>npu>cpu  igpu>nvidia>npu>cpu
 Balanced         background        npu>igpu>nvidia>cpu  npu>igpu>nvidia>cpu  npu>igpu>nvidia>cpu
-Efficiency       -                 igpu>npu|nvidia>cpu  npu>igpu|nvidia>cpu  npu>igpu|nvidia>cpu
+Efficiency       -                 npu>igpu|nvidia>cpu  npu>igpu|nvidia>cpu  npu>igpu|nvidia>cpu
 Efficiency       latency-critical  nvidia>igpu>npu>cpu  nvidia>igpu>npu>cpu  nvidia>igpu>npu>cpu
 Efficiency       power-efficient   npu>igpu|nvidia>cpu  npu>igpu|nvidia>cpu  npu>igpu|nvidia>cpu
 Quiet            -                 npu>igpu|nvidia>cpu  npu>igpu|nvidia>cpu  npu>igpu|nvidia>cpu

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from ollama_proxyd.core.fleet import BackendView, Hardware, Health, Profile
+from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.mode_limits import LATE_PRICE_W
 from ollama_proxyd.core.requests import Priority
-from tests.core.reference_profile import REFERENCE, ask, backend, codes, machine, order, priced
+from tests.core.reference_profile import REFERENCE, TINY, ask, backend, codes, machine, order, priced
 
 NPU, IGPU, NVIDIA, CPU = REFERENCE
 THRIFTY = (Mode.EFFICIENCY, Mode.QUIET, Mode.ULTRA_EFFICIENCY)
@@ -65,6 +66,12 @@ def test_a_limit_gives_way_where_keeping_it_needs_more_joules_and_costs_more_in_
     assert "; next is box with " in str(decision.reason)
     thrifty = backend("box", replace(NPU.spec.profile, power_w=None), hardware=Hardware.NPU)
     assert order(ask((NVIDIA, thrifty), Mode.EFFICIENCY)) == ["box", "nvidia"], "slower, but it saves joules"
+
+
+@pytest.mark.parametrize("mode", THRIFTY)
+def test_a_limit_of_watts_holds_where_a_backend_is_known_to_be_within_it(mode: Mode) -> None:
+    quick = replace(NVIDIA, speeds={TINY.name: Speed(ttft_s=0.001, decode_tps=5000.0, samples=9)})
+    assert order(ask((NPU, quick), mode)) == ["npu", "nvidia"], "a card that was seen to be quick wakes all the same"
 
 
 @pytest.mark.parametrize("gone", [{"tried": frozenset({"npu", "igpu"})}, {}])

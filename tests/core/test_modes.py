@@ -27,7 +27,7 @@ def test_every_mode_has_a_row() -> None:
 
 def test_thriftier_modes_pay_less_for_time_and_allow_less_power() -> None:
     ladder = [DEFAULT_TABLE[m] for m in (Mode.PERFORMANCE, Mode.BALANCED, Mode.EFFICIENCY, Mode.ULTRA_EFFICIENCY)]
-    assert [row.price_of_time_w for row in ladder] == [300, 7.5, 4.4, 0.05]
+    assert [row.price_of_time_w for row in ladder] == [300, 7.5, 4.2, 0.05]
     assert [row.max_power_w for row in ladder] == [None, 60, 15, 10]
 
 

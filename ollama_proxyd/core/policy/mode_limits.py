@@ -139,9 +139,16 @@ def is_too_busy(exceeded: tuple[Reason, ...]) -> bool:
 
 
 def give_way(within: Ranked, over: Ranked) -> bool:
-    """Whether the limits of the mode give way to a backend beyond them: the best within is busy, or saves nothing."""
-    saves_nothing = within.energy_j > over.energy_j and within.cost_j > over.cost_j
-    return saves_nothing or is_too_busy(within.beyond)
+    """Whether the limits of the mode give way to a backend beyond them: the best within is busy, or saves nothing.
+
+    Watts that are known to be within the limit keep it: people set it, and engines that never served seem slow.
+    """
+    if is_too_busy(within.beyond):
+        return True
+    if within.energy_j <= over.energy_j or within.cost_j <= over.cost_j:
+        return False
+    is_of_watts = any(each.code == "mode_power" for each in over.beyond)
+    return not is_of_watts or (within.is_guess and not over.is_guess)
 
 
 def is_any_too_busy(situation: Situation) -> bool:
