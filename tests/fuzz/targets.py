@@ -1,6 +1,7 @@
 """What the fuzzer tries: each target takes any bytes, and fails where a rule about them does not hold."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -35,6 +36,8 @@ _ASKED = (
     b'"tools":[{"type":"function","name":"f","function":{"name":"f","parameters":{"type":"object"}}}]}'
 )
 ASKED = tuple(dialect.calls[path](_ASKED, Hints()) for dialect, path in zip(DIALECTS, PATHS, strict=True))
+_MADE_ID = re.compile(r"^call_[0-9a-f]{8}_")
+"""How an id begins that we gave a call of Ollama's which had none: by chance, anew for each answer."""
 SPLITS = 3
 """In how many ways the pieces of one stream are cut."""
 
@@ -122,8 +125,9 @@ def _heard(at: int, pieces: Sequence[bytes]) -> Any:
     with suppress(ProxyError):
         _told_to_all(events)
     said = joined(events)
+    calls = [replace(each, id=_MADE_ID.sub("", each.id or "")) for each in said.tool_calls]
     ends = [(event.reason, event.usage) for event in events if isinstance(event, Finished)]
-    return said.text, said.thinking, said.tool_calls, ends, failure
+    return said.text, said.thinking, calls, ends, failure
 
 
 def _passed(at: int, pieces: Sequence[bytes]) -> Any:
