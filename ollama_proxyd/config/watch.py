@@ -1,6 +1,7 @@
 """Notices that the configuration file changed, without looking again and again."""
 
 import asyncio
+import contextlib
 import ctypes
 import logging
 import os
@@ -50,12 +51,9 @@ class Inotify:
             raise _last_error()
 
     def drain(self) -> None:
-        """Take every event that waits."""
-        try:
-            while os.read(self.descriptor, _BUFFER_BYTES):
-                pass
-        except BlockingIOError:
-            pass
+        """Take the events that wait; what comes meanwhile, or was too much for once, is told anew."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.descriptor, _BUFFER_BYTES)
 
     def close(self) -> None:
         """End all watching."""
@@ -79,13 +77,12 @@ async def changes(paths: Sequence[Path], clock: Clock) -> AsyncGenerator[None, N
         why = error.strerror or error
         log.warning("changes of the configuration file are not noticed (%s); send SIGHUP to reload it", why)
         return
-    happened = asyncio.Event()
+    happened, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def note() -> None:
-        inotify.drain()
+        loop.remove_reader(inotify.descriptor)  # others may write in the folder all the time
         happened.set()
 
-    loop = asyncio.get_running_loop()
     loop.add_reader(inotify.descriptor, note)
     try:
         _watch_all(inotify, paths)
@@ -94,6 +91,8 @@ async def changes(paths: Sequence[Path], clock: Clock) -> AsyncGenerator[None, N
             await happened.wait()
             await clock.sleep(SETTLE_S)
             happened.clear()
+            inotify.drain()
+            loop.add_reader(inotify.descriptor, note)
             _watch_all(inotify, paths)
             now = _fingerprint(paths)
             if now != seen:

@@ -71,6 +71,43 @@ def path(tmp_path: Path) -> Path:
     return place
 
 
+class PatientClock(FakeClock):
+    """Waits until it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.set()
+        await self.go_on.wait()
+
+
+async def test_what_others_write_beside_it_all_the_time_wakes_nobody_until_a_change_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, reads, drain = PatientClock(), list[None](), watch.Inotify.drain
+
+    def counted(inotify: watch.Inotify) -> None:
+        reads.append(None)
+        drain(inotify)
+
+    monkeypatch.setattr(watch.Inotify, "drain", counted)
+    async with aclosing(watch.changes([path], clock)) as stream:
+        it = Watching(stream)
+        await it.begin()
+        for number in range(100):
+            await asyncio.sleep(0)
+            write(path.with_name("log"), str(number))
+        await asyncio.wait_for(clock.waits.wait(), 20)
+        told = len(reads)
+        write(path, "a: 2\n")
+        clock.go_on.set()
+        assert await it.noticed()
+    assert told == 0
+
+
 async def test_a_file_that_is_written_again_is_noticed(path: Path) -> None:
     async with watching(path) as it:
         write(path, "a: 22\n")
