@@ -450,7 +450,6 @@ async def services_of(
     energy.booked.listen(ledger.charge)
     activity, gate = Activity(clock), gate or Gate()
     admission = Admission(fleet, governor, activity, gate, clock, queue or QueueSettings())
-    system.listen(admission.watch.note_change)
     daily = DailyBudget(energy, history, governor, clock, budget or BudgetSettings())
     deps = GatewayDeps(fleet, health, governor, ledger, system, clock, activity, gate, admission, energy, daily)
     gateway = Gateway(deps, settings or GatewaySettings())

@@ -138,7 +138,6 @@ class Foundation:
         self.services.energy.follow(self.tasks)
         self.services.budget.follow(self.sensing.system, self.tasks)
         self.services.gateway.migrator.follow(self.tasks)
-        self.sensing.system.listen(self.services.admission.watch.note_change)
         self.services.keeper.follow(self.tasks)
         self.services.answers.follow(self.tasks)
         self.prewarmer.follow(self.tasks)

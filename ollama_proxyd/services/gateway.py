@@ -74,13 +74,13 @@ class Gateway:
     """The way through: admission, routing, retries before the first byte, and the books."""
 
     def __init__(self, deps: GatewayDeps, settings: GatewaySettings) -> None:
-        self._deps = deps
-        self._settings = settings
+        self._deps, self._settings = deps, settings
         self.traces, self.booking = Traces(), Booking(deps.clock, deps.activity, deps.ledger, deps.governor)
         self.queries = Queries(deps.fleet, deps.clock, Synonyms(settings.aliases))
         self.migrator = Migrator(MigratorDeps(deps.fleet, deps.governor, deps.system, deps.clock), self.queries)
         self.migrator.failover = settings.failover
         self.deferral = Deferral(deps.system, deps.activity, deps.clock)
+        deps.system.listen(deps.admission.watch.note_change)
 
     @property
     def synonyms(self) -> Synonyms:

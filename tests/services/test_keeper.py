@@ -285,7 +285,9 @@ async def test_two_models_of_one_engine_have_times_of_their_own(clock: FakeClock
         assert engine.unloaded == ["one", "two"]
 
 
-async def test_an_unloading_that_takes_long_puts_off_no_other_one(clock: FakeClock) -> None:
+async def test_an_unloading_that_takes_long_puts_off_no_other_one(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = Ollama(clock, models=("one", "two"))
     engine.obeys, takes_s, unload = False, KEEP_S / 4, engine.unload
 
@@ -293,7 +295,7 @@ async def test_an_unloading_that_takes_long_puts_off_no_other_one(clock: FakeClo
         await asyncio.sleep(takes_s)
         await unload(model)
 
-    engine.unload = unload_slowly  # type: ignore[method-assign]
+    monkeypatch.setattr(engine, "unload", unload_slowly)
     services = await services_of(engine, clock=clock)
     async with Tasks("test") as tasks:
         services.keeper.follow(tasks)

@@ -80,6 +80,20 @@ async def test_a_switch_of_the_mode_lets_one_go_at_once(bench: Bench) -> None:
     assert nvidia.served == ["b"]
 
 
+async def test_a_change_of_the_machine_has_who_waits_decided_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = await bench(Engine("npu", slots=1))
+    decisions = decisions_of(clients, monkeypatch)
+    await clients.ask("a")
+    await clients.ask("b")
+    await pass_by(1.0)
+    decisions.clear()
+    clients.services.system.set(SystemState(games=Reading(1, 0.0)))
+    await pass_by(2 * PAUSE_S)
+    assert decisions
+
+
 async def test_changes_in_quick_succession_are_looked_at_together(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
