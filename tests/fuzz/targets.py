@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Event, Finished
@@ -133,7 +134,8 @@ def _heard(at: int, pieces: Sequence[bytes]) -> Any:
 def _passed(at: int, pieces: Sequence[bytes]) -> Any:
     """The lines that pass; one without anything says nothing but that an event ends."""
     reader = PassThrough(DIALECTS[at], ASKED[at], None, "the backend")
-    events, failure = _fed(DIALECTS[at], reader, pieces)
+    with patch("time.time", STAMPS.unix_s):
+        events, failure = _fed(DIALECTS[at], reader, pieces)
     passed = b"".join(getattr(event, "frame", None) or b"" for event in events)
     return [line for line in passed.splitlines() if line], failure
 

@@ -1,15 +1,18 @@
-"""The rules of the fuzzer's targets hold for the inputs that it kept, and for some thousand more."""
+"""The rules of the fuzzer's targets hold for the inputs that it kept, and at each desk for some thousand others."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import NOTHING_SKIPPED
 from tests.fuzz.kept import kept
 from tests.fuzz.targets import TARGETS
 from tests.real_things import ROOT, installed
 
-RUNS = 4000
+RUNS = 0 if NOTHING_SKIPPED else 4000
+"""libFuzzer goes elsewhere each time, whatever its seed; .ci/run tries the kept inputs alone, the same each time."""
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -30,4 +33,6 @@ def test_the_fuzzer_finds_nothing_that_breaks_a_rule(target: str, tmp_path: Path
         [python, "-m", "tests.fuzz.run", target, found, *options], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    assert f"Done {RUNS} runs" in done.stderr
+    tried = re.search(r"^Done (\d+) runs", done.stderr, re.MULTILINE)
+    assert tried is not None
+    assert int(tried[1]) >= max(RUNS, len(kept(target)))
