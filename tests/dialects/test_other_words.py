@@ -10,6 +10,7 @@ from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, Tool
 from ollama_proxyd.core.requests import Hints
 from ollama_proxyd.dialects.anthropic.decode import decode_answer as decode_anthropic
 from ollama_proxyd.dialects.anthropic.passing import EVENTS, MESSAGE
+from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.gathering import joined, whole_calls
 from ollama_proxyd.dialects.framing.ndjson import lines
 from ollama_proxyd.dialects.ollama.decode import LineDecoder
@@ -125,6 +126,16 @@ def test_a_call_without_arguments_has_an_empty_object_for_every_client(arguments
     told = json.loads(FORMS["chat"].kept(payload, {}))
     assert told["message"]["tool_calls"][0]["function"]["arguments"] == {}
     assert joined(LineDecoder().feed(payload)).tool_calls[0].arguments == "{}"
+
+
+@pytest.mark.parametrize("mark", ["}", "]", '"', "`", "</tool_call>", "<|eot|>\n", "}}\n```", ";"])
+def test_a_mark_behind_the_arguments_costs_no_call(mark: str) -> None:
+    assert object_of('{"a":1}' + mark) == b'{"a":1}'
+
+
+@pytest.mark.parametrize("more", ['{"b":2}', ', "b": 2}', " and then", "[1]", "1"])
+def test_words_behind_the_arguments_may_be_their_rest_so_they_are_none(more: str) -> None:
+    assert object_of('{"a":1}' + more) is None
 
 
 def test_an_ollama_client_gets_no_call_whose_arguments_were_cut() -> None:

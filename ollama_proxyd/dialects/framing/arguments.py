@@ -1,16 +1,21 @@
 """The arguments of a tool call, as models and engines write them: a JSON object, perhaps as a text, perhaps nothing."""
 
+import re
+
 import msgspec
 
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import object_in, readable
-from ollama_proxyd.dialects.framing.lenient import loosely
+from ollama_proxyd.dialects.framing.lenient import begun_with
 
 _TEXT = msgspec.json.Decoder(str)
 _EMPTY = "{}"
 _MOST_LEVELS = 3
 """How often a text may be encoded again as a text."""
 
+
+_SAYS_NOTHING = re.compile(r"""(?:[\s}\])"'`;,.]|<[^<>]{1,40}>)*""")
+"""What models write behind their arguments: a bracket too many, a quote, a mark of their own such as </tool_call>."""
 
 OTHER_NAMES = ("parameters", "input")
 """What some engines and models call the arguments."""
@@ -45,5 +50,5 @@ def object_of(arguments: str, levels: int = _MOST_LEVELS) -> bytes | None:
     written = text.encode(errors="replace")
     if object_in(written) is not None:
         return written
-    loose = loosely(written)
-    return None if loose is None else msgspec.json.encode(loose)
+    begun = begun_with(written)
+    return None if begun is None or not _SAYS_NOTHING.fullmatch(begun[1]) else msgspec.json.encode(begun[0])

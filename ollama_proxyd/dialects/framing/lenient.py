@@ -15,6 +15,7 @@ from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, readable
 
 T = TypeVar("T")
 
+_JSON_SPACE = " \t\r\n"
 _MOST_DIGITS = 400
 """Beyond the largest double; Python refuses to read some thousands."""
 
@@ -99,11 +100,18 @@ _LOOSE = json.JSONDecoder(parse_int=_whole, parse_float=_number, parse_constant=
 
 def loosely(text: bytes) -> dict[str, Json] | None:
     """The object that a text is, with null for numbers that cannot be; None where it is no object."""
+    begun = begun_with(text)
+    return begun[0] if begun is not None and not begun[1] else None
+
+
+def begun_with(text: bytes) -> tuple[dict[str, Json], str] | None:
+    """The object that a text begins with, and what stands behind it; None where there is none."""
+    written = without_half_letters(text).decode("utf-8-sig", errors="replace").strip(_JSON_SPACE)
     try:
-        value = _LOOSE.decode(without_half_letters(text).decode("utf-8-sig", errors="replace"))
+        value, end = _LOOSE.raw_decode(written)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return (value, written[end:].lstrip(_JSON_SPACE)) if isinstance(value, dict) else None
 
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -22,6 +22,9 @@ MOST_MESSAGES = 20_000
 MOST_CALLS = 1_000
 """Tool calls in one answer."""
 
+MOST_ANSWERS = 1_000
+"""Answers beside each other to one request, of each of which something is kept."""
+
 MOST_ARGUMENTS_CHARACTERS = 16 * 1024 * 1024
 """The arguments of all tool calls in one answer."""
 
@@ -57,6 +60,12 @@ def check_top_logprobs(top_logprobs: int | None) -> int | None:
         message = "top_logprobs must be between 0 and 20"
         raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="top_logprobs")
     return top_logprobs
+
+
+def check_answers(answers: int) -> None:
+    """Raise UPSTREAM_FAILED where a backend numbers more answers than are kept."""
+    if answers > MOST_ANSWERS:
+        raise ProxyError(ErrorKind.UPSTREAM_FAILED, f"the backend gives more than {MOST_ANSWERS} answers at once")
 
 
 def too_many_calls() -> ProxyError:

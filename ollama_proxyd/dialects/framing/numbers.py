@@ -6,10 +6,13 @@ MOST = 2**53
 """Below it every reader of JSON holds whole numbers exactly; no count of tokens or nanoseconds comes near."""
 
 _NS_PER_S = 1e9
+_MOST_DIGITS = 15
 
 
 def count(told: Json) -> int | None:
-    """A whole number from 0 on; None for anything else."""
+    """A whole number from 0 on, which some engines write as text; None for anything else."""
+    if isinstance(told, str):
+        told = int(told) if len(told) <= _MOST_DIGITS and told.isascii() and told.isdigit() else None
     if isinstance(told, bool) or not isinstance(told, int | float) or not 0 <= told < MOST:
         return None
     return int(told) if int(told) == told else None

@@ -15,6 +15,8 @@ _MOST_MEMBERS = 20
 _FAILURE = 400
 """HTTP's statuses from here on, which some gateways give in an answer of status 200."""
 _DIGITS = 3
+FAILED_ENDINGS = ("error", "abort", "insufficient_system_resource")
+"""The reasons of answers that their engine could not end: OpenRouter's, that of vLLM and SGLang, and DeepSeek's."""
 _JSON = msgspec.json.Decoder[Json](Any)
 _SENTENCES = (
     *("message", "error", "detail", "msg", "errors", "error_message", "error_msg", "errmsg", "title", "exception"),
@@ -98,8 +100,13 @@ class Report(msgspec.Struct):
 
 def _http_status(told: Json) -> int:
     """The status in a member, 0 for none; some gateways write it as text."""
-    is_text = isinstance(told, str) and len(told) == _DIGITS and told.isascii() and told.isdigit()
-    return int(told) if is_text else count(told) or 0
+    is_code = isinstance(told, str) and len(told) != _DIGITS
+    return 0 if is_code else count(told) or 0
+
+
+def failed_ending(reason: str | None) -> str | None:
+    """The failure that the reason of an end tells; None for none."""
+    return f"the answer ended with {reason!r}" if reason in FAILED_ENDINGS else None
 
 
 def shown(error: Json, wrappings: int = MOST_WRAPPINGS) -> Json:

@@ -8,7 +8,7 @@ from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.jsonbody import readable
 from ollama_proxyd.dialects.framing.logprobs import AnswerToken
 from ollama_proxyd.dialects.framing.numbers import count, seconds
-from ollama_proxyd.dialects.framing.reported import Report
+from ollama_proxyd.dialects.framing.reported import Report, failed_ending
 
 _S_PER_NS = 1e-9
 _NOTHING = msgspec.Raw(b"")
@@ -75,6 +75,11 @@ class NativeCounters(Report):
     prompt_eval_duration: Json = None
     eval_count: Json = None
     eval_duration: Json = None
+
+    @property
+    def reported(self) -> Json:
+        """The failure that it reports, as an error or as the reason of its end; None for none."""
+        return super().reported or failed_ending(self.done_reason)
 
 
 class Line(NativeCounters):

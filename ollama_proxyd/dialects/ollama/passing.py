@@ -1,7 +1,7 @@
 """What clients of Ollama's API read of an answer, as strictly as the strictest of them."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -11,6 +11,7 @@ from ollama_proxyd.dialects.framing.jsonbody import readable
 from ollama_proxyd.dialects.framing.lenient import is_utf8
 from ollama_proxyd.dialects.framing.parts import said_in, thought_in
 from ollama_proxyd.dialects.framing.passing import Count, Form, Passed
+from ollama_proxyd.dialects.framing.reported import FAILED_ENDINGS
 from ollama_proxyd.dialects.framing.vectors import is_vector
 from ollama_proxyd.dialects.ollama.answer import LOADS
 
@@ -63,12 +64,15 @@ class _Message(Passed):
         return {**told, "content": said.text, **({"thinking": said.thinking} if said.thinking else {})}
 
 
+_GOOD_ENDING = rf"^(?!({'|'.join(FAILED_ENDINGS)})$)"
+
+
 class _Line(Passed, kw_only=True):
     done: bool
     error: None = None
     model: str = ""
     created_at: str | None = None
-    done_reason: str | None = None
+    done_reason: Annotated[str, msgspec.Meta(pattern=_GOOD_ENDING)] | None = None
     total_duration: Count | None = None
     load_duration: Count | None = None
     prompt_eval_count: Count | None = None

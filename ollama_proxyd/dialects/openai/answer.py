@@ -7,7 +7,7 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.lenient import fields_of
 from ollama_proxyd.dialects.framing.logprobs import AnswerToken, read_logprobs
 from ollama_proxyd.dialects.framing.numbers import count, seconds
-from ollama_proxyd.dialects.framing.reported import Report, is_reported
+from ollama_proxyd.dialects.framing.reported import Report, failed_ending, is_reported
 
 _S_PER_MS = 1e-3
 
@@ -88,7 +88,7 @@ class Choice(msgspec.Struct):
         """The failure that ended it; None for none."""
         if self.error is not None and is_reported(self.error):
             return self.error
-        return f"the answer ended with {self.finish_reason!r}" if self.finish_reason in FAILURES else None
+        return failed_ending(self.finish_reason)
 
     @property
     def ending(self) -> str | None:
@@ -120,6 +120,8 @@ class WireUsage(msgspec.Struct):
     prompt_tokens: Json = None
     completion_tokens: Json = None
     prompt_tokens_details: Json = None
+    input_tokens: Json = None
+    output_tokens: Json = None
 
 
 class WireTimings(msgspec.Struct):
@@ -182,9 +184,6 @@ _OTHER_REASONS = {
 }
 """The words of Mistral, Gemini, Anthropic and their imitators too; any other means that the engine simply stopped."""
 
-FAILURES = ("error", "abort", "insufficient_system_resource")
-"""The reasons of answers that their engine could not end: OpenRouter's, that of vLLM and SGLang, and DeepSeek's."""
-
 
 def is_reason(word: str) -> bool:
     """Whether a word tells of an end; SGLang once wrote Python's None for a piece that others follow."""
@@ -202,11 +201,17 @@ def usage_of(usage: WireUsage | None, timings: WireTimings | None) -> Usage | No
 
 
 def _told(usage: WireUsage) -> Usage | None:
-    prompt, completion = count(usage.prompt_tokens), count(usage.completion_tokens)
+    prompt = _first_count(usage.prompt_tokens, usage.input_tokens)
+    completion = _first_count(usage.completion_tokens, usage.output_tokens)
     if prompt is None and completion is None:
         return None
     details = usage.prompt_tokens_details
     return Usage(prompt, completion, count(details.get("cached_tokens")) if isinstance(details, dict) else None)
+
+
+def _first_count(*told: Json) -> int | None:
+    """The count under its own name, or under that of OpenAI's newer API."""
+    return next((found for each in told if (found := count(each)) is not None), None)
 
 
 def _counted(timings: WireTimings) -> Usage | None:

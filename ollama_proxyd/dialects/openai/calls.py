@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ollama_proxyd.core.events import ToolCallDelta
-from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.limits import MOST_CALLS, too_many_calls
 from ollama_proxyd.dialects.framing.numbers import count
@@ -61,7 +60,7 @@ class CallNumbers:
         """Each piece under its call's number, None for one that says nothing."""
         found, named = list[ToolCallDelta | None](), set[int]()
         for at, piece in enumerate(pieces):
-            index = _whole(piece.index)
+            index = count(piece.index)
             if index is None and len(pieces) > 1:
                 index = at
             name, arguments = content_of(piece)
@@ -130,13 +129,6 @@ def id_of(piece: AnswerCall) -> str | None:
     told = piece.id
     is_told = isinstance(told, str | int) and not isinstance(told, bool)
     return str(told) or None if is_told else None
-
-
-def _whole(index: Json) -> int | None:
-    """The index as a number, None where it is none."""
-    if isinstance(index, str):
-        index = int(index) if index.isascii() and index.isdigit() and len(index) < 10 else None
-    return count(index)
 
 
 def content_of(piece: AnswerCall) -> tuple[str, str]:

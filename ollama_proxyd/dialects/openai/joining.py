@@ -11,6 +11,7 @@ from ollama_proxyd.dialects.framing.begun import is_begun
 from ollama_proxyd.dialects.framing.gathering import joined
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, present, readable
 from ollama_proxyd.dialects.framing.lenient import pieces_in
+from ollama_proxyd.dialects.framing.limits import check_answers
 from ollama_proxyd.dialects.openai.answer import Frame
 from ollama_proxyd.dialects.openai.decode import ChunkDecoder
 from ollama_proxyd.dialects.openai.passing import CHAT, TEXT
@@ -79,6 +80,7 @@ class Joiner(ChunkDecoder):
                 self._ended_last = index
             if index:
                 other = self._others.setdefault(index, ChunkDecoder())
+                check_answers(len(self._others))
                 self._keep(index, other.hear(choice, None))
         piece = super().choose(frame, usage)
         self._keep(0, piece)

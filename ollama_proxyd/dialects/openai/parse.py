@@ -115,10 +115,11 @@ def parse_format(wanted: ResponseFormat | None) -> Format | None:
             f"invalid response_format type '{wanted.type}' (must be text, json_object or json_schema)",
             "response_format.type",
         )
-    if wanted.json_schema is None:
+    if (named := wanted.json_schema) is not None:
+        return JsonSchema(named.schema, named.name, named.strict)
+    if wanted.schema is None:
         raise invalid_request("response_format.json_schema is required", "response_format.json_schema")
-    schema = wanted.json_schema
-    return JsonSchema(schema.schema, schema.name, schema.strict)
+    return JsonSchema(wanted.schema)
 
 
 def parse_think(effort: str | None, template: Mapping[str, Json]) -> Think | None:

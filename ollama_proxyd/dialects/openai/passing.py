@@ -11,7 +11,8 @@ from ollama_proxyd.dialects.framing.jsonbody import readable
 from ollama_proxyd.dialects.framing.lenient import is_utf8, listed
 from ollama_proxyd.dialects.framing.parts import said_in, thought_in
 from ollama_proxyd.dialects.framing.passing import Count, Form, Passed
-from ollama_proxyd.dialects.openai.answer import FAILURES, FINISH_REASONS, finish_reason, is_reason
+from ollama_proxyd.dialects.framing.reported import FAILED_ENDINGS
+from ollama_proxyd.dialects.openai.answer import FINISH_REASONS, finish_reason, is_reason
 
 _ONCE_ENCODED = r'^(?!\s*($|"\s*(\{|\\")))'
 """How the text of arguments does not begin where they are an object; clients cannot read an empty one."""
@@ -39,7 +40,7 @@ def _with_known_reason(told: dict[str, Json]) -> dict[str, Json]:
     word = told.get("finish_reason")
     if not isinstance(word, str) or not is_reason(word):
         return {**told, "finish_reason": None} if "finish_reason" in told else told
-    is_known = word in FINISH_REASONS or word in FAILURES
+    is_known = word in FINISH_REASONS or word in FAILED_ENDINGS
     return told if is_known else {**told, "finish_reason": finish_reason(word).value}
 
 

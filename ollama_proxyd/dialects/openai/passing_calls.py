@@ -9,7 +9,7 @@ from ollama_proxyd.core.events import ToolCallDelta
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.jsonbody import object_in, present
-from ollama_proxyd.dialects.framing.limits import MOST_ARGUMENTS_CHARACTERS
+from ollama_proxyd.dialects.framing.limits import MOST_ARGUMENTS_CHARACTERS, check_answers
 from ollama_proxyd.dialects.openai.answer import AnswerCall
 from ollama_proxyd.dialects.openai.calls import CallNumbers
 
@@ -44,6 +44,7 @@ class PassedCalls:
             delta = choice["delta"]
             was_changed |= self._has_tools and _rename(choice, delta)
             calls = self._choices[choice["index"]]
+            check_answers(len(self._choices))
             was_changed |= calls.mend(delta, is_last=bool(choice.get("finish_reason")))
             if calls.begun and choice.get("finish_reason") == "stop":
                 choice["finish_reason"] = "tool_calls"

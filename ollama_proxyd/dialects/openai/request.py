@@ -36,7 +36,7 @@ class NamedSchema(msgspec.Struct):
 
 
 class ResponseFormat(msgspec.Struct):
-    """What form the answer must have; llama-server also takes a schema beside json_object."""
+    """What form the answer must have; llama-server also takes a schema beside the type."""
 
     type: str
     json_schema: NamedSchema | None = None

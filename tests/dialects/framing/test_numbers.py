@@ -6,13 +6,15 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.numbers import count, seconds
 
 
-@pytest.mark.parametrize("told", [-1, 2**53, 10**400, -(10**400), 1.5, 1e308, True, "3", None, [], {}])
+@pytest.mark.parametrize(
+    "told", [-1, 2**53, 10**400, -(10**400), 1.5, 1e308, True, "", "3.5", "-3", "³", "1" * 20, None, [], {}]
+)
 def test_what_counts_nothing_is_not_told(told: Json) -> None:
     assert count(told) is None
 
 
-@pytest.mark.parametrize(("told", "known"), [(0, 0), (7, 7), (2**53 - 1, 2**53 - 1), (3.0, 3)])
-def test_a_count_is_a_whole_number(told: Json, known: int) -> None:
+@pytest.mark.parametrize(("told", "known"), [(0, 0), (7, 7), (2**53 - 1, 2**53 - 1), (3.0, 3), ("3", 3)])
+def test_a_count_is_a_whole_number_perhaps_as_text(told: Json, known: int) -> None:
     assert count(told) == known
     assert isinstance(count(told), int)
 

@@ -11,6 +11,7 @@ from ollama_proxyd.core.requests import Hints
 from ollama_proxyd.dialects.base import BlockDecoder
 from ollama_proxyd.dialects.ollama.decode import LineDecoder
 from ollama_proxyd.dialects.ollama.decode import decode_answer as decode_ollama
+from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.openai.decode import ChunkDecoder, decode_answer
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.dialects.openai.ending import peek_answer
@@ -115,6 +116,21 @@ def test_an_answer_that_its_engine_could_not_end_has_failed(failed: Any) -> None
     form = OpenAI().form(OPENAI_CHAT)
     assert not form.plain_frames(event(failed)), "an engine's own frames are looked at for it"
     assert OpenAI().stream_ending(event(failed), 1).error is not None
+
+
+@pytest.mark.parametrize("reason", ["error", "abort"])
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+def test_an_ollamas_answer_that_ends_with_its_failure_has_failed(path: str, reason: str) -> None:
+    words = {"message": {"role": "assistant", "content": "a"}} if path == "/api/chat" else {"response": "a"}
+    end = line({"model": "m", **words, "done": True, "done_reason": reason})
+    assert reason in fails(LineDecoder(), end).message
+    with pytest.raises(ProxyError, match=reason):
+        decode_ollama(end)
+    asked = b'{"model":"m","prompt":"x","messages":[{"role":"user","content":"x"}]}'
+    form = Ollama().form(Ollama.calls[path](asked, Hints()))
+    assert not form.plain_frames(end), "an engine's own lines are looked at for it"
+    assert form.plain_frames(end.replace(reason.encode(), b"stop"))
+    assert Ollama().stream_ending(end, 1).error is not None
 
 
 def test_a_report_in_place_of_vectors_tells_its_words() -> None:

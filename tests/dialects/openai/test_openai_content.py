@@ -265,6 +265,7 @@ SCHEMA: dict[str, Any] = {"type": "object"}
         ({"type": "text"}, None),
         ({"type": "json_object"}, JsonObject()),
         ({"type": "json_object", "schema": SCHEMA}, JsonSchema(SCHEMA)),
+        ({"type": "json_schema", "schema": SCHEMA}, JsonSchema(SCHEMA)),
         (
             {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA, "strict": False}},
             JsonSchema(SCHEMA, "a", strict=False),

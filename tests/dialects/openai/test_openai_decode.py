@@ -120,6 +120,17 @@ def test_usage_that_came_before_the_last_chunk_is_kept() -> None:
     assert decoded(block) == [Delta(text="a"), Finished(usage=Usage(23, 14, 22))]
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": "23", "completion_tokens": "14", "prompt_tokens_details": {"cached_tokens": "22"}},
+        {"input_tokens": 23, "output_tokens": 14, "prompt_tokens_details": {"cached_tokens": 22}},
+    ],
+)
+def test_usage_may_be_written_as_text_or_by_the_names_of_the_newer_api(usage: dict[str, Any]) -> None:
+    assert decoded(sse(chunk({}, "stop", usage=usage), "[DONE]")) == [Finished(usage=Usage(23, 14, 22))]
+
+
 def test_usage_comes_from_the_timings_where_there_is_none() -> None:
     block = sse(chunk({}, "stop", timings=TIMINGS), "[DONE]")
     assert decoded(block) == [Finished(usage=Usage(23, 14, 22), timings=Timings(prompt_s=0.25, decode_s=1.5))]

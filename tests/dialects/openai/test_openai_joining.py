@@ -9,6 +9,7 @@ import pytest
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.requests import Hints, Request
+from ollama_proxyd.dialects.framing.limits import MOST_ANSWERS
 from ollama_proxyd.dialects.openai.joining import Joiner
 from ollama_proxyd.dialects.openai.parse import parse_chat, parse_completion
 from ollama_proxyd.dialects.openai.passing import CHAT as CHAT_FORM
@@ -150,6 +151,13 @@ def test_several_answers_of_which_one_breaks_off_are_none(frames: tuple[bytes, .
     joiner.feed(b"".join(frames))
     with pytest.raises(ProxyError):
         joiner.finish()
+
+
+def test_more_answers_than_anybody_asks_for_are_no_answer_but_a_failure() -> None:
+    joiner = Joiner(None, "asked", 2, is_chat=False)
+    joiner.feed(b"".join(text(at, "a") for at in range(MOST_ANSWERS)))
+    with pytest.raises(ProxyError, match="answers at once"):
+        joiner.feed(text(MOST_ANSWERS, "a") + text(MOST_ANSWERS + 1, "a"))
 
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from ollama_proxyd.core.errors import BAD_CALL
+from ollama_proxyd.core.errors import BAD_CALL, ProxyError
 from ollama_proxyd.core.events import Finished
 from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.requests import Api, Hints
+from ollama_proxyd.dialects.framing.limits import MOST_ANSWERS
 from ollama_proxyd.dialects.openai.parse import parse_completion
+from ollama_proxyd.dialects.openai.passing_calls import PassedCalls
 from tests.edges.backends.test_clean_ends import ROUTE, TYPE
 from tests.edges.backends.test_exchange import (  # noqa: F401 - every rule holds for what is poured, too
     answer,
@@ -193,6 +195,15 @@ async def test_each_of_several_answers_has_calls_of_its_own() -> None:
     both = event({"tool_calls": [piece(*F, id="x")]}) + event({"tool_calls": [piece(*G, id="y")]}, index=1) + sent[-14:]
     told = [json.loads(each[6:])["choices"][0] for each in (await passed(both)).split(b"\n\n")[:2]]
     assert [(each["index"], each["delta"]["tool_calls"][0]["index"]) for each in told] == [(0, 0), (1, 0)]
+
+
+def test_more_answers_than_anybody_asks_for_are_not_kept() -> None:
+    kept = PassedCalls("x", has_tools=True)
+    *first, last = (event({"tool_calls": [piece(*F, id="x")]}, index=at)[6:-2] for at in range(MOST_ANSWERS + 1))
+    for payload in first:
+        kept.mended(payload)
+    with pytest.raises(ProxyError, match="answers at once"):
+        kept.mended(last)
 
 
 async def test_arguments_of_a_whole_answer_that_are_encoded_twice_are_read_once() -> None:
