@@ -109,6 +109,19 @@ def test_of_many_backends_only_those_that_may_be_the_best_are_priced(priced: lis
     assert best.cost_j == pytest.approx(min(each.cost_j for each in decision.ranked))
 
 
+def test_of_many_backends_beyond_the_mode_as_few_are_priced(priced: list[str]) -> None:
+    views = [backend("nvidia") for _ in range(100)]
+    fleet = tuple(
+        [
+            replace(view, spec=replace(view.spec, id=f"b{at:03}", is_local=False), loaded=(LoadedModel(TINY.name),))
+            for at, view in enumerate(views)
+        ]
+    )
+    best = rank(QUERY, fleet, UNKNOWN_SYSTEM, setting(Mode.ULTRA_EFFICIENCY)).ranked[0]
+    assert [each.code for each in best.beyond] == ["mode_power"]
+    assert len(set(priced)) <= 3
+
+
 def test_of_equal_backends_the_idle_one_comes_first_however_many_are_busy(priced: list[str]) -> None:
     fleet = tuple([replace(view, in_flight=1) for view in many(400)[:-3]])
     last = many(400)[-3]

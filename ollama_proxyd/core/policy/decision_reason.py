@@ -36,8 +36,8 @@ _SHOWN = 6
 """How many rejections a reason names."""
 
 
-def why_chosen(situation: Situation, asked: Demand, ranked: Sequence[Ranked]) -> Reason:
-    """Why the first of the ranked backends was chosen."""
+def why_chosen(situation: Situation, asked: Demand, ranked: Sequence[Ranked], *, is_any_within: bool) -> Reason:
+    """Why the first of the ranked backends was chosen; `is_any_within` is whether one may be within the mode."""
     best, query, setting = ranked[0], situation.query, situation.setting
     values: dict[str, Any] = {
         "backend_id": best.backend_id,
@@ -57,20 +57,24 @@ def why_chosen(situation: Situation, asked: Demand, ranked: Sequence[Ranked]) ->
         header = frontend.sticky_header if rule is Balancing.STICKY else None
         reason = Reason(_BALANCED[rule], frontend=frontend.name, header=header, **values)
     else:
-        code, more = _because(ranked, situation)
+        code, more = _because(ranked, situation, is_any_within=is_any_within)
         reason = Reason(code, mode_label=_mode(setting, _wish(query, setting, asked)), **values, **more)
     return _although(reason, best.beyond, situation)
 
 
-def _because(ranked: Sequence[Ranked], situation: Situation) -> tuple[str, dict[str, Any]]:
-    """Why the first comes before the others: the code, and what it tells of another backend."""
+def _because(ranked: Sequence[Ranked], situation: Situation, *, is_any_within: bool) -> tuple[str, dict[str, Any]]:
+    """Why the first comes before the others: the code, and what it tells of another backend.
+
+    To look for one within the limits is to price all of a large fleet.
+    """
     best, place = ranked[0], tier(ranked[0].beyond, situation)
-    if len(ranked) > 1 and (busy := _kept_by_its_queue(ranked, situation)) is not None:
+    if is_any_within and len(ranked) > 1 and (busy := _kept_by_its_queue(ranked, situation)) is not None:
         (told,) = [limit.values for limit in busy.beyond if limit.code == "mode_wait"]
         values = {"backend_id": busy.backend_id, "queue_wait_seconds": busy.queue_wait_s}
         return "queue_too_long", {**_next(values), "waited_seconds": told.get("waited_seconds")}
     if place is Tier.BEYOND:
-        kept = next((each for each in ranked[1:] if tier(each.beyond, situation) is Tier.WITHIN), None)
+        others = islice(ranked, 1, None) if is_any_within else ()
+        kept = next((each for each in others if tier(each.beyond, situation) is Tier.WITHIN), None)
         return ("none_within_mode", _alone(situation.query)) if kept is None else ("cheapest", _rival(kept))
     if len(ranked) == 1:
         return "only_candidate", _alone(situation.query)
