@@ -1,7 +1,6 @@
 """The daemon's command line."""
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -12,8 +11,8 @@ from pathlib import Path
 import click
 
 from ollama_proxyd import __version__
+from ollama_proxyd.app import collector, startup_error
 from ollama_proxyd.app import logging as daemon_logging
-from ollama_proxyd.app import startup_error
 from ollama_proxyd.app.daemon import Daemon, run
 from ollama_proxyd.app.launch_options import LaunchOptions
 from ollama_proxyd.app.loop import Loop
@@ -28,7 +27,6 @@ from ollama_proxyd.core.errors import ProxyError
 
 log = logging.getLogger(__name__)
 
-GC_AFTER_ALLOCATIONS = 20_000
 SWITCH_S = 0.0005
 """For so long a thread keeps the loop waiting for Python's lock; ten times as long, by default, is felt in streams."""
 
@@ -105,7 +103,5 @@ def _announce(auth: Auth, running: Daemon) -> None:
         except OSError:  # its reader has left, or its disk is full: no reason to answer nobody
             let_go_of_output()
     sys.set_asyncgen_hooks(firstiter=None)  # who opens a generator closes it; the loop's list of them only costs
-    gc.collect()
-    gc.freeze()  # what was made at start stays for good; no collection need look at it again
+    collector.leave_out_what_is()
     sys.setswitchinterval(SWITCH_S)
-    gc.set_threshold(GC_AFTER_ALLOCATIONS)  # streams are freed by reference counts; looking for cycles only costs
