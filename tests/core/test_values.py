@@ -17,6 +17,35 @@ class Fact:
     parts: tuple[str, ...] = field(default_factory=tuple)
 
 
+@value
+class Basket:
+    """A fact whose first part is made for each."""
+
+    names: list[str] = field(default_factory=list)
+    count: int = 0
+
+
+def test_what_is_not_given_is_made_for_each_value_anew() -> None:
+    first, second = Basket(), Basket(names=["a"])
+    first.names.append("b")
+    assert (first.names, second.names, Basket().names, second.count) == (["b"], ["a"], [], 0)
+    with pytest.raises(TypeError, match=r"Basket\.__init__\(\) got an unexpected keyword argument 'size'"):
+        Basket(size=1)  # type: ignore[call-arg]
+
+
+def test_what_is_more_than_a_value_is_refused() -> None:
+    with pytest.raises(TypeError, match="is more than a value; make it a dataclass"):
+
+        @value
+        class Checked:
+            """Has more to do than to keep its parts."""
+
+            name: str
+
+            def __post_init__(self) -> None:
+                """Look at them."""
+
+
 def test_a_value_with_another_part_keeps_the_rest_and_the_old_one_stays_as_it_was() -> None:
     before = Fact("a", 1, ("x",))
     after = replace(before, count=2)
