@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from dbus_fast.introspection import Interface, Method, Node, Property, Signal
 
@@ -11,6 +11,7 @@ from ollama_proxyd.core.values import value
 ROOT_NAME = "ie.fio.OllamaProxy"
 ROOT_PATH = "/ie/fio/OllamaProxy"
 
+_FILES = Path(__file__).with_name("interfaces")
 _MEASUREMENT = f"{ROOT_NAME}.Measurement"
 
 
@@ -29,7 +30,7 @@ class Contract:
 @cache
 def contract(short_name: str) -> Contract:
     """The interface ie.fio.OllamaProxy.`short_name`; of the daemon itself where that is empty."""
-    file = files(__package__) / "interfaces" / f"{ROOT_NAME}.{short_name}.xml".replace("..", ".")
+    file = _FILES / f"{ROOT_NAME}.{short_name}.xml".replace("..", ".")
     (interface,) = Node.parse(file.read_text(encoding="utf-8")).interfaces
     properties = {each.name: each for each in interface.properties}
     return Contract(
