@@ -1,4 +1,7 @@
-"""A picture of each state on each screen, light and dark and in each language; nothing in it may be cut."""
+"""A picture of each state on each screen and in each language; nothing in it may be cut.
+
+The smallest screen is pictured light and dark, which differ in colours alone; the others dark.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +26,7 @@ FEWER = """(() => driver.all(driver.quickSettings().menu.actor, a => ['Power Mod
 ENERGY_LINES = """Math.max(0, ...driver.all(%s.menu.actor, a => a.mapped && a.clutter_text && a.text?.includes('Wh'))
     .map(a => a.clutter_text.get_layout().get_line_count()))"""
 """How many lines the day's energy takes."""
+SCHEMES = ("prefer-light", "prefer-dark")
 SCHEME = ("org.gnome.desktop.interface", "color-scheme")
 
 
@@ -31,6 +35,7 @@ class Photographer:
 
     def __init__(self, desktop: Desktop, screen: str, language: str) -> None:
         self.desktop, self.screen, self.language = desktop, screen, language
+        self.schemes = SCHEMES if (screen, language) == SCREENS[0] else SCHEMES[-1:]
         self.title = TITLES.get(language, TITLE)
         self.tile = f"driver.tile({self.title!r})"
         applications = desktop.session.home / ".local/share/applications"
@@ -39,10 +44,10 @@ class Photographer:
         furnish(desktop, 6)
 
     def shoot(self, name: str) -> None:
-        """The menu in both schemes; nothing is cut, and all of it is on the screen."""
+        """The menu; nothing is cut, and all of it is on the screen."""
         shell = self.desktop.shell
         shell.eval(f"driver.openMenuOf({self.title!r})")
-        for scheme in ("prefer-light", "prefer-dark"):
+        for scheme in self.schemes:
             self.desktop.set(*SCHEME, f"'{scheme}'")
             shell.eval("driver.moveTo(20, global.stage.height - 20)")  # nothing is hovered
             shell.eval("driver.sleep(60)")
