@@ -18,6 +18,8 @@ SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
 SETTINGS: web.AppKey[Cell[ServerSettings]] = web.AppKey("settings", Cell)
 STARTED_AT: web.AppKey[int] = web.AppKey("started_at", int)
 """Unix time in seconds."""
+BEGUN_S: web.AppKey[float] = web.AppKey("begun_s", float)
+"""The same by a clock that nobody sets."""
 LARGE_BODIES: web.AppKey[Collection[object]] = web.AppKey("large_bodies")
 """The handlers of routes that take bodies up to the configured limit; all others take small ones."""
 ENDPOINT: web.AppKey[Callable[[], str]] = web.AppKey("endpoint")
@@ -41,6 +43,20 @@ def speaks_anthropic(request: web.Request) -> bool:
     """Whether a client reads Anthropic's shapes: on its own routes, and by its header on those that two APIs have."""
     path = request.path
     return path.startswith("/v1/messages") or (path.startswith("/v1/models") and ANTHROPIC_VERSION in request.headers)
+
+
+def begin(app: web.Application) -> None:
+    """Note when the server began."""
+    app[STARTED_AT], app[BEGUN_S] = int(app[SERVICES].clock.unix()), _running_s(app)
+
+
+def uptime_s(request: web.Request) -> int:
+    """How long the server has been there, the machine's sleep included."""
+    return int(_running_s(request.app) - request.app[BEGUN_S])
+
+
+def _running_s(app: web.Application) -> float:
+    return app[SERVICES].clock.monotonic() + app[SERVICES].clock.slept_s()
 
 
 def services_of(request: web.Request) -> Services:

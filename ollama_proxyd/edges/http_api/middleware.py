@@ -20,6 +20,8 @@ from ollama_proxyd.edges.plumbing.hint_headers import HEADERS
 
 log = logging.getLogger(__name__)
 
+_MOST_SHOWN = 200
+"""Characters of a path that an error repeats."""
 OPEN = frozenset({"/healthz", "/readyz"})
 """What anyone on the machine may ask: the answers tell nothing of its user."""
 
@@ -56,7 +58,25 @@ async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _nothing_there(request: web.Request) -> web.StreamResponse:
     if (tidy := await _tidied(request)) is not None:
         return await front(tidy, tidy.match_info.handler)
-    return await _fail(request, ProxyError(ErrorKind.ROUTE_NOT_FOUND, f"there is nothing at {request.path[:200]}"))
+    message = f"there is nothing at {request.path[:_MOST_SHOWN]}{await _hint(request)}"
+    return await _fail(request, ProxyError(ErrorKind.ROUTE_NOT_FOUND, message))
+
+
+async def _hint(request: web.Request) -> str:
+    """What to do where a client's base address ends in a part that its own paths begin with, or has one too few."""
+    first, *rest = _parts(request)
+    meant = {
+        "/".join(("", "v1", first, *rest)): "add /v1 to",
+        "/".join(("", *rest)): f"take /{first[:_MOST_SHOWN]} from",
+    }
+    for path, do in meant.items():
+        if path and (await request.app.router.resolve(_at(request, path))).http_exception is None:
+            return f"; there is {path[:_MOST_SHOWN]}, so {do} the base address that your client is set to"
+    return ""
+
+
+def _parts(request: web.Request) -> list[str]:
+    return [part for part in request.rel_url.raw_path.split("/") if part] or [""]
 
 
 async def _tidied(request: web.Request) -> web.Request | None:
@@ -64,14 +84,18 @@ async def _tidied(request: web.Request) -> web.Request | None:
 
     Clients join a base address that ends in a slash with a path that begins with one.
     """
-    path = "/" + "/".join(part for part in request.rel_url.raw_path.split("/") if part)
+    path = "/".join(("", *_parts(request)))
     if path == request.rel_url.raw_path:
         return None
-    tidy = request.clone(rel_url=URL.build(path=path, query_string=request.rel_url.raw_query_string, encoded=True))
+    tidy = _at(request, path)
     match = await request.app.router.resolve(tidy)
     match.add_app(request.app)
     tidy._match_info = match  # as aiohttp's normalize_path_middleware does
     return tidy
+
+
+def _at(request: web.Request, path: str) -> web.Request:
+    return request.clone(rel_url=URL.build(path=path, query_string=request.rel_url.raw_query_string, encoded=True))
 
 
 def _let_in(request: web.Request) -> web.StreamResponse | None:

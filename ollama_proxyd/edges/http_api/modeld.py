@@ -61,19 +61,19 @@ async def list_models(request: web.Request) -> web.Response:
     )
 
 
-def manager(services: Services, started_unix: int) -> dict[str, Json]:
+def manager(services: Services, uptime_s: int) -> dict[str, Json]:
     """Modeld's part of the status: how all of it stands, and each model in memory or on its way there."""
     told = instances(services)
     can_serve = any(view.can_serve for view in services.fleet.views.value)
     is_loading = any(each["state"] == "loading" for each in told)
-    pool, now_unix = services.pool(), int(services.clock.unix())
+    pool = services.pool()
     ended = [] if pool is None else sorted(pool.ends, key=lambda each: each.at_unix_s)
     return {
         "instances": list(told),
         "state": "error" if not can_serve else "loading" if is_loading else "ready",
         "last_error": str(ended[-1].reason) if ended else None,
-        "uptime_seconds": max(now_unix - started_unix, 0),
-        "server_time_unix": now_unix,
+        "uptime_seconds": uptime_s,
+        "server_time_unix": int(services.clock.unix()),
     }
 
 

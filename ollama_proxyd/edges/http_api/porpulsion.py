@@ -1,6 +1,5 @@
 """Porpulsion's routes about the server and its models, in its shapes."""
 
-import time
 from http import HTTPStatus
 
 import msgspec
@@ -13,7 +12,7 @@ from ollama_proxyd.core.topology import Topology
 from ollama_proxyd.dialects.ollama.models import render_tags
 from ollama_proxyd.edges.http_api import catalog
 from ollama_proxyd.edges.http_api.access import PEERS, check_host, check_manager, check_sender
-from ollama_proxyd.edges.http_api.context import ENDPOINT, REQUEST_ID, STARTED_AT, services_of
+from ollama_proxyd.edges.http_api.context import ENDPOINT, REQUEST_ID, services_of, uptime_s
 from ollama_proxyd.edges.http_api.hints import read_hints
 from ollama_proxyd.edges.http_api.management import ask_all, managing, reply
 from ollama_proxyd.edges.http_api.ollama import API_LEVEL
@@ -47,7 +46,7 @@ async def info(request: web.Request) -> web.Response:
             "ollama_version": (ollama and ollama.version) or API_LEVEL,
             "default_model": "",
             "models": [entry.model.name for entry in await catalog.models(services, None)],
-            "uptime_seconds": _uptime_s(request),
+            "uptime_seconds": uptime_s(request),
             "ram_gb": None if memory is None else round(memory / _GB, 1),
             "cpu": _cpu(topology),
         }
@@ -107,17 +106,13 @@ def _metrics(request: web.Request) -> dict[str, Json]:
         "tokens_per_second": round(now.tokens_per_s, 2),
         "avg_ttft_ms": _ms(now.ttft_s),
         "avg_tpot_ms": _ms(now.token_s),
-        "uptime_seconds": _uptime_s(request),
+        "uptime_seconds": uptime_s(request),
         "window_requests": now.answers,
     }
 
 
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(1000 * seconds, 2)
-
-
-def _uptime_s(request: web.Request) -> int:
-    return max(int(time.time()) - request.app[STARTED_AT], 0)
 
 
 async def models(request: web.Request) -> web.Response:

@@ -4,7 +4,6 @@ import asyncio
 import errno
 import logging
 import socket
-import time
 from collections.abc import Sequence
 
 from aiohttp import web
@@ -42,7 +41,7 @@ from ollama_proxyd.edges.http_api import (
 )
 from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, rules
 from ollama_proxyd.edges.http_api.bodies import BODIES, Bodies
-from ollama_proxyd.edges.http_api.context import ADMIN, ENDPOINT, HOUSE, LARGE_BODIES, SERVICES, SETTINGS, STARTED_AT
+from ollama_proxyd.edges.http_api.context import ADMIN, ENDPOINT, HOUSE, LARGE_BODIES, SERVICES, SETTINGS, begin
 from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
 from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.frontends import ENTRANCES, KEPT, SERVED, Entrances, no_responses
@@ -87,7 +86,7 @@ def build_app(services: Services, settings: ServerSettings) -> web.Application:
     app[PEERS] = peers = Peers()
     app[PROGRAMS] = Programs(peers)
     app[BODIES] = Bodies()
-    app[STARTED_AT] = int(time.time())
+    begin(app)
     app[EVENT_STREAMS] = EventStreams()
     app.on_response_prepare.append(complete)
     app[renderer.RENDERER] = renderer.Renderer()

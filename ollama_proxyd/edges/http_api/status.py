@@ -11,7 +11,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.status import backend_status, within_mode
 from ollama_proxyd.edges.http_api import modeld
-from ollama_proxyd.edges.http_api.context import ENDPOINT, STARTED_AT, services_of
+from ollama_proxyd.edges.http_api.context import ENDPOINT, services_of, uptime_s
 from ollama_proxyd.edges.http_api.ollama import API_LEVEL
 from ollama_proxyd.edges.http_api.status_events import events, whole
 from ollama_proxyd.edges.http_api.status_json import backend_json, fields_json, health_json, thermal_json
@@ -57,7 +57,7 @@ async def ready(request: web.Request) -> web.Response:
 async def status(request: web.Request) -> web.Response:
     """Everything that a person asks, at this moment."""
     services = services_of(request)
-    return json_reply({**whole(services), **modeld.manager(services, request.app[STARTED_AT])})
+    return json_reply({**whole(services), **modeld.manager(services, uptime_s(request))})
 
 
 async def backends(request: web.Request) -> web.Response:

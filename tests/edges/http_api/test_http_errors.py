@@ -50,6 +50,23 @@ def test_our_own_errors_name_the_kind_and_what_is_at_fault() -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "meant", "do"),
+    [
+        ("/v1/v1/chat/completions", "/v1/chat/completions", "take /v1 from"),
+        ("/v1/api/chat", "/api/chat", "take /v1 from"),
+        ("/api/api/chat", "/api/chat", "take /api from"),
+        ("/messages", "/v1/messages", "add /v1 to"),
+    ],
+)
+async def test_a_path_under_a_wrong_base_address_says_which_is_meant(
+    serve: Serve, path: str, meant: str, do: str
+) -> None:
+    answer = await (await serve()).post(path, CHAT)
+    assert answer.status == 404
+    assert f"there is {meant}, so {do} the base address" in sentence(answer)
+
+
+@pytest.mark.parametrize(
     ("path", "shape"),
     [("/v1/nope", {"error"}), ("/api/nope", {"error"}), ("/nope", {"error", "kind"}), ("/v1", {"error", "kind"})],
 )

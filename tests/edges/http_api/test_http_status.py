@@ -274,3 +274,12 @@ async def test_the_power_profile_that_answers_hold_is_told(serve: Serve) -> None
     saver.held()
     told = (await site.get("/status")).json["power_saver"]
     assert told == {"held": True, "answers": 3, "saved_joules": 12.5}
+
+
+async def test_the_uptime_is_by_a_clock_that_nobody_sets_and_knows_of_sleep(serve: Serve) -> None:
+    clock = FakeClock()
+    site = await serve(FakeBackend("npu"), clock=clock)
+    clock.advance(90)
+    clock.nap(10)
+    for path in ("/status", "/api/info"):
+        assert (await site.get(path)).json["uptime_seconds"] == 100
