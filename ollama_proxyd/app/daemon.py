@@ -22,7 +22,6 @@ from ollama_proxyd.app.service_status import ServiceStatus
 from ollama_proxyd.app.sources import Found, Sources
 from ollama_proxyd.app.watchdog import Watchdog
 from ollama_proxyd.config import changes, watch
-from ollama_proxyd.config.load import find, search_paths
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.errors import ASLEEP, ProxyError
@@ -62,6 +61,8 @@ class Daemon:
         self._search: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
         self._reload_asked = asyncio.Event()
+        self._read: watch.Fingerprint | None = None
+        """Which files a reload has read; whoever changes one may ask for the reload, too."""
         self._machine = Machine(config, lasting.clock)
         self._server = HttpServer(self.services, config.server)
         self._doors = Doors(lasting, self._server, config, options.environ, is_picker=options.is_picker)
@@ -225,11 +226,12 @@ class Daemon:
             await self._take(config)
 
     async def _reload(self) -> None:
+        self._read = watch.fingerprint(self._options.files)
         await self._take(self._options.load())
         log.info("the configuration was reloaded")
 
     async def _take(self, config: Config) -> None:
-        difference = changes.compare(self._config, config)
+        difference = changes.compare(*map(self._sources.served_of, (self._config, config)))
         await self._adopt(changes.until_restart(self._config, config))
         for sentence in (*difference.applied, *difference.waiting):
             log.info("reload: %s", sentence)
@@ -257,11 +259,9 @@ class Daemon:
         await self._foundation.first_check(patience_s)
 
     async def _follow_the_file(self) -> None:
-        found = find(self._options.config, self._options.environ)
-        searched = () if self._options.config else search_paths(self._options.environ)
-        paths = tuple(dict.fromkeys((*([found] if found else []), *searched)))
-        async for _ in watch.changes(paths, self._foundation.clock):
-            self.ask_reload()
+        async for _ in watch.changes(paths := self._options.files, self._foundation.clock):
+            if watch.fingerprint(paths) != self._read:
+                self.ask_reload()
 
     async def _follow(self, source: Source) -> None:
         """Have the backends that a source has found, whenever others are."""

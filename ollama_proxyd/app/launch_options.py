@@ -7,7 +7,7 @@ from pathlib import Path
 from ollama_proxyd.app.administration import file_of, kept_in, load_with
 from ollama_proxyd.app.endpoints import of_picker
 from ollama_proxyd.app.sources import Demo
-from ollama_proxyd.config.load import Overrides, load, named_in
+from ollama_proxyd.config.load import Overrides, find, load, named_in, search_paths
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.administration import Entry, Kind
@@ -24,6 +24,13 @@ class LaunchOptions:
     demo: Demo = Demo.NEVER
     is_picker: bool = False
     """Whether it picks endpoints for a gateway; this machine's sensors and bus are of no matter then."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Where the configuration is, and all places where it might come to be."""
+        found = find(self.config, self.environ)
+        searched = () if self.config else search_paths(self.environ)
+        return tuple(dict.fromkeys((*([found] if found else []), *searched)))
 
     def load(self) -> Config:
         """The configuration now; raises ConfigError."""

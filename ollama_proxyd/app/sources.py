@@ -186,6 +186,12 @@ class Sources:
         """Those that find other backends by themselves."""
         return [self.found, self._shared] if self.endpoints is None else [self.endpoints]
 
+    def served_of(self, config: Config) -> Config:
+        """The configuration without backends where simulated ones are served in their place."""
+        if not self._is_demo_only:
+            return config
+        return replace(config, backends=(), values={**config.values, "backends": []})
+
     async def survey(self, config: Config) -> tuple[Backends, ...]:
         """What each source has for a configuration; nothing is changed by it."""
         offers: list[Backends] = []

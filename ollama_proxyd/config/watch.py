@@ -86,7 +86,7 @@ async def changes(paths: Sequence[Path], clock: Clock) -> AsyncGenerator[None, N
     loop.add_reader(inotify.descriptor, note)
     try:
         _watch_all(inotify, paths)
-        seen = _fingerprint(paths)
+        seen = fingerprint(paths)
         while True:
             await happened.wait()
             await clock.sleep(SETTLE_S)
@@ -94,7 +94,7 @@ async def changes(paths: Sequence[Path], clock: Clock) -> AsyncGenerator[None, N
             inotify.drain()
             loop.add_reader(inotify.descriptor, note)
             _watch_all(inotify, paths)
-            now = _fingerprint(paths)
+            now = fingerprint(paths)
             if now != seen:
                 seen = now
                 yield
@@ -128,7 +128,8 @@ def _nearest_folder(folder: Path) -> Path:
     return next((each for each in (folder, *folder.parents) if each.is_dir()), Path("/"))
 
 
-def _fingerprint(paths: Sequence[Path]) -> Fingerprint:
+def fingerprint(paths: Sequence[Path]) -> Fingerprint:
+    """What tells these files from what they were and will be."""
     return tuple(_status(path) for path in paths)
 
 

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from ollama_proxyd.app import engines, sources
 from ollama_proxyd.app.sources import Demo
+from ollama_proxyd.config.watch import SETTLE_S
 from ollama_proxyd.core.fleet import Health
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.query import Query
@@ -83,6 +84,27 @@ async def stream(running: Running) -> asyncio.Task[bytes]:
 def queue_wait_s(running: Running, backend_id: str = "one") -> float:
     ranked = running.services.gateway.explain(Query("m")).ranked
     return next(each.terms["queue_wait_s"] for each in ranked if each.backend_id == backend_id)
+
+
+async def test_who_changes_the_file_and_asks_for_a_reload_gets_one(start: Start, lines: list[str]) -> None:
+    running = await start(CALM)
+    running.write({**CALM, "efficiency": {"auto": {"hot_c": 60}}})
+    running.daemon.ask_reload()
+    await running.until(running.services.governor.modes, lambda modes: modes.auto.hot_c == 60)
+    await asyncio.sleep(3 * SETTLE_S)
+    assert lines.count("the configuration was reloaded") == 1
+    running.write({**CALM, "efficiency": {"auto": {"hot_c": 62}}})
+    await running.until(running.services.governor.modes, lambda modes: modes.auto.hot_c == 62)
+
+
+async def test_a_reload_tells_nothing_of_backends_that_a_demo_does_not_serve(
+    start: Start, upstream: Upstream, lines: list[str]
+) -> None:
+    running = await start(CALM, Demo.ALWAYS)
+    await running.rewrite({**CALM, "backends": [engine(upstream)], "efficiency": {"auto": {"hot_c": 60}}})
+    assert [each for each in lines if each.startswith("reload: ")] == [
+        "reload: efficiency.auto.hot_c changes from 75.0 to 60.0"
+    ]
 
 
 async def test_a_reload_in_the_middle_of_a_stream_loses_nothing(start: Start, upstream: Upstream) -> None:
