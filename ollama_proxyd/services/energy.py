@@ -83,7 +83,9 @@ class EnergyAccounts:
         self._holding: dict[str, bool] = {}
         """Whether a model lies in a backend's memory, as was seen last."""
         self._date, self._before = clock.local_date(), Sums()
-        """The sums at the beginning of that date."""
+        """Today, and the sums at its beginning."""
+        self._left = self._date, Sums()
+        """The day before that, and what it came to."""
         self.booked: Topic[AttemptEnded] = Topic()
         fleet.checked.listen(self._note_memory)
         fleet.attempts.listen(self._note_end)
@@ -237,7 +239,9 @@ class EnergyAccounts:
     def _turn_page(self) -> None:
         """Begin a new day where the date is another one."""
         if (date := self._clock.local_date()) != self._date:
-            self._date, self._before = date, self.totals
+            again = self._left[1] if date == self._left[0] else Sums()  # a clock that is set may show a day again
+            self._left = self._date, self.totals.since(self._before)
+            self._date, self._before = date, self.totals.since(again)
 
     @property
     def tails(self) -> Mapping[tuple[str, str], float]:

@@ -279,6 +279,13 @@ TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
         "make room on the disk",
     ),
     (
+        "history",
+        replace(HEALTHY, status={**NOW, "history": {"reason": "it is locked", "reason_code": "history_failed"}}),
+        Level.WARNING,
+        "locked",
+        "end what reads or copies history.db",
+    ),
+    (
         "session bus",
         replace(HEALTHY, session_bus="it is not set"),
         Level.WARNING,

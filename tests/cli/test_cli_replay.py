@@ -1,7 +1,9 @@
 """`ollama-proxyctl replay`: from the file that the daemon keeps."""
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -60,7 +62,21 @@ def test_without_a_history_it_says_so_and_fails(home: Path, ctl: Ctl) -> None:
     assert not list(home.iterdir())
     told = ctl("replay")
     assert told.exit_code == 1
-    assert "cannot be read" in told.stderr
+    assert "begun by the first answer" in told.stderr
+
+
+def test_of_a_history_that_cannot_be_read_it_says_why_and_what_to_do(home: Path, ctl: Ctl) -> None:
+    keep(home)
+    path = history_path(state_path({"XDG_STATE_HOME": str(home)}))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    assert "its schema is 99" in (told := ctl("replay").stderr)
+    assert "the daemon's version" in told
+    for side in path.parent.iterdir():
+        side.unlink()
+    path.write_bytes(b"no database at all, but long enough to be one" * 100)
+    assert "not a database; the daemon sets a damaged one aside" in (told := ctl("replay").stderr)
+    assert "begun by" not in told
 
 
 def test_an_empty_history_is_no_week_of_nothing(home: Path, ctl: Ctl) -> None:

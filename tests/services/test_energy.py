@@ -320,6 +320,19 @@ async def test_a_new_day_begins_with_nothing_and_the_totals_go_on() -> None:
     assert sum(services.energy.totals.joules.values()) == pytest.approx(9.0 * 69)
 
 
+async def test_a_day_that_a_set_clock_shows_again_goes_on_where_it_was() -> None:
+    clock = FakeClock()
+    services = await services_of(FakeBackend("nvidia", loaded=(LoadedModel("tiny:latest"),)), clock=clock)
+    clock.advance(10.0)
+    await answer(services, request())
+    for day, spent_j in ((16, 0.0), (15, 90.0), (16, 0.0), (15, 90.0)):
+        clock.day = clock.day.replace(day=day)
+        assert sum(services.energy.today.joules.values()) == pytest.approx(spent_j)
+    clock.advance(10.0)
+    await answer(services, request())
+    assert sum(services.energy.today.joules.values()) == pytest.approx(180.0)
+
+
 async def test_a_day_begins_at_midnight_also_where_its_sums_are_asked_for_later() -> None:
     clock = FakeClock()
     clock.minute = 23 * 60 + 59.0

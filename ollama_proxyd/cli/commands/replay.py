@@ -56,9 +56,21 @@ def _rows(days: int) -> tuple[Any, Any]:
             return history_queries.since(connection, "requests", since), history_queries.since(
                 connection, "attempts", since
             )
+    except FileNotFoundError:
+        raise Failed(f"there is no history at {path}; it is begun by the first answer") from None
     except (sqlite3.Error, OSError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise Failed(f"the history at {path} cannot be read: {why}; it is begun by the first answer") from None
+        why, do = getattr(error, "strerror", None) or error, _remedy(error)
+        raise Failed(f"the history at {path} cannot be read: {why}{do and f'; {do}'}") from None
+
+
+def _remedy(error: Exception) -> str:
+    from ollama_proxyd.edges.storage import history_file  # noqa: PLC0415 - as above
+
+    if history_file.is_of_another_version(error):
+        return "use the program of the daemon's version"
+    if history_file.is_damaged(error):
+        return "the daemon sets a damaged one aside and begins another with its next answer"
+    return "end what holds it, and try again" if "locked" in str(error) else ""
 
 
 def _text(found: Any) -> str:

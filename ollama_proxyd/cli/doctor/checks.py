@@ -196,8 +196,10 @@ def history(facts: DoctorFacts) -> Finding | None:
     if told is None:
         return None
     if told["reason_code"] == "history_failed":
-        do = "make room on the disk, or let this user write to the folder; answers go on meanwhile"
-        return Finding(Level.WARNING, told["reason"], do)
+        is_locked = "locked" in told["reason"]  # in SQLite's words
+        do = "make room on the disk, or let this user write to the folder"
+        do = "end what reads or copies history.db" if is_locked else do
+        return Finding(Level.WARNING, told["reason"], f"{do}; answers go on meanwhile")
     return Finding(Level.OK, told["reason"] or "it is kept")
 
 

@@ -23,6 +23,7 @@ from ollama_proxyd.edges.dbus_api.errors import (
 )
 from ollama_proxyd.edges.dbus_api.exported import Exported, SignalSender
 from ollama_proxyd.edges.dbus_api.holders import connection_of, owner_of
+from ollama_proxyd.edges.dbus_api.question import plain
 from ollama_proxyd.edges.dbus_api.values import facts, reason_properties, reason_values
 from ollama_proxyd.edges.plumbing.dbus import Bus
 from ollama_proxyd.services.bundle import Services
@@ -145,7 +146,7 @@ class Efficiency:
 
     async def _change_settings(self, changes: Mapping[str, Variant]) -> None:
         with refused_as({ErrorKind.INVALID_REQUEST: INVALID_ARGUMENT}):
-            self._settings.change({key: each.value for key, each in changes.items()})
+            self._settings.change({key: plain(each) for key, each in changes.items()})
         await self._store.written()
 
     async def _reset_settings(self, keys: list[str]) -> None:

@@ -37,7 +37,7 @@ def read_question(asked: Mapping[str, Variant], present: Sequence[DeviceState]) 
 def _nested(asked: Mapping[str, Variant]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, variant in asked.items():
-        value = _plain(variant)
+        value = plain(variant)
         if value == "" and key != _EMPTY_IS_SAID:
             continue
         *group, name = _PLACES[key]
@@ -45,9 +45,10 @@ def _nested(asked: Mapping[str, Variant]) -> dict[str, Any]:
     return nested
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What a variant holds, and those within it."""
     if isinstance(value, Variant):
-        return _plain(value.value)
+        return plain(value.value)
     if isinstance(value, float) and value.is_integer():
         return int(value)  # numbers may be of any numeric type
-    return {name: _plain(each) for name, each in value.items()} if isinstance(value, dict) else value
+    return {name: plain(each) for name, each in value.items()} if isinstance(value, dict) else value

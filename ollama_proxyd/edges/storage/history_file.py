@@ -137,7 +137,7 @@ class HistoryFile:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if _is_damaged(error):
+            if is_damaged(error):
                 self._set_aside("unreadable", str(error))
             raise
 
@@ -214,7 +214,13 @@ def _day_of(minute: float) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(minute * SECONDS_PER_MINUTE))
 
 
-def _is_damaged(error: sqlite3.Error) -> bool:
+def is_of_another_version(error: Exception) -> bool:
+    """Whether a file could be read by the version that wrote it."""
+    return isinstance(error, sqlite3.NotSupportedError)
+
+
+def is_damaged(error: Exception) -> bool:
+    """Whether a file is none of SQLite's, or broken."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in CORRUPT
 
 

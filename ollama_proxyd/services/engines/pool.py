@@ -1,6 +1,5 @@
 """Owns the processes of engines: which run, which wait for memory, and which must leave for others."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -279,8 +278,7 @@ class EnginePool:
         has_all = not self._is_looking
         await self._tasks.close()
         kept = self._roster.units if keeps_units else []
-        others = [each for each in self._roster.held if each not in kept]
-        await asyncio.gather(*(self.starter.end(each) for each in others), return_exceptions=True)
+        await self.starter.end_all([each for each in self._roster.held if each not in kept])
         if has_all:
             self._survivors.leave(kept)
 

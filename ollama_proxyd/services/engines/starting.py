@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from math import inf
 from typing import Any, Final
 
@@ -93,6 +93,13 @@ class Starter:
             finally:  # whatever befalls its prompts, it does not stay
                 await running.process.stop()
         self.clear(running)
+
+    async def end_all(self, running: Sequence[Running]) -> None:
+        """End them together; what goes wrong with one is told, and is not the others' matter."""
+        ends = await asyncio.gather(*map(self.end, running), return_exceptions=True)
+        for each, error in zip(running, ends, strict=True):
+            if error is not None:
+                log.warning("%s of %s could not be ended: %s", each.file.name, each.spec.id, error)
 
     def clear(self, running: Running) -> None:
         """Leave nothing of one that has ended."""

@@ -57,6 +57,15 @@ async def test_what_was_changed_can_be_reset_one_by_one_and_as_a_whole(program: 
     assert await settings_of(program) == (AT_FIRST, [])
 
 
+async def test_a_value_within_another_variant_is_read_and_refused_in_words_of_the_bus(program: Program) -> None:
+    await change(program, low_battery_percent=Variant("v", Variant("i", 45)))
+    assert (await settings_of(program))[1] == ["low_battery_percent"]
+    with pytest.raises(Refused) as caught:
+        await change(program, low_battery_percent=Variant("v", Variant("s", "much")))
+    assert "Variant" not in str(caught.value)
+    assert "'much'" in str(caught.value)
+
+
 async def test_changing_back_by_hand_is_no_change(program: Program) -> None:
     await change(program, low_battery_percent=Variant("d", 40.0))
     await change(program, low_battery_percent=Variant("d", 50.0))

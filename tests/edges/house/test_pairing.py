@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,7 +13,7 @@ import pytest
 
 from ollama_proxyd.core.house import Peer
 from ollama_proxyd.edges.house.card import Card, peer_of
-from ollama_proxyd.edges.house.identity import Identity, identity_in
+from ollama_proxyd.edges.house.identity import Identity, identity_in, write_private
 from ollama_proxyd.edges.house.paired import Paired
 from ollama_proxyd.edges.house.pairing import MOST_AT_ONCE, MOST_BYTES, Host, WrongCodeError, join
 from tests.e2e.harness import free_port
@@ -126,6 +128,16 @@ async def test_few_try_at_the_same_time(desktop: Machine, laptop: Machine) -> No
         for _, each in idle:
             each.close()
         writer.close()
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no room"):
+        write_private(tmp_path / "key.pem", b"x")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_machine_keeps_its_key_for_itself(tmp_path: Path) -> None:

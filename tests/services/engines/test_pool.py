@@ -479,6 +479,22 @@ async def test_nothing_runs_once_the_pool_is_closed_not_even_what_loads(case: Ca
     loads.cancel()
 
 
+async def test_an_engine_that_cannot_be_ended_is_told_and_is_not_the_others_matter(
+    case: Case, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await case.used("a")
+    await case.used("b")
+    (stubborn,) = (each for each in case.pool.running("llama") if each.file.name == "a")
+
+    async def stop() -> None:
+        raise OSError("it does not listen")
+
+    monkeypatch.setattr(stubborn.process, "stop", stop)
+    await case.pool.close()
+    assert "a of llama could not be ended: it does not listen" in caplog.text
+    assert case.machine.names == ["a"]
+
+
 async def test_a_restart_leaves_units_that_answer_to_the_next_daemon_and_ends_all_else(
     case: Case, caplog: pytest.LogCaptureFixture
 ) -> None:
