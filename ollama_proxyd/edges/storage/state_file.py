@@ -193,8 +193,8 @@ class KeptState:
         await asyncio.wrap_future(self._writer.submit(bool))
 
     def flush(self) -> None:
-        """The same for a daemon that ends."""
-        self._writer.submit(bool).result()
+        """The same for a daemon that ends, which tries once more what failed before."""
+        self._writer.submit(lambda: self._write() if self._fails else None).result()
         self._file.release()
 
     def _write(self) -> None:

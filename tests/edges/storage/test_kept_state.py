@@ -34,6 +34,15 @@ def test_the_next_put_that_works_writes_everything(path: Path) -> None:
     assert StateFile(path).load() == {"a": 1, "b": 2}
 
 
+async def test_what_could_not_be_written_is_tried_once_more_at_the_end(path: Path) -> None:
+    kept = KeptState(StateFile(path))
+    kept.put("mode", "Quiet")
+    await kept.written()
+    path.parent.unlink()
+    kept.flush()
+    assert StateFile(path).load() == {"mode": "Quiet"}
+
+
 def test_many_changes_at_once_are_few_writes_and_none_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     began, may_go_on, saved = threading.Event(), threading.Event(), list[object]()
 
