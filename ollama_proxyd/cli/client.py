@@ -169,6 +169,10 @@ class Client:
     def _gone(self, error: Exception) -> Unreachable:
         if isinstance(error, TimeoutError):
             return Silent(f"the daemon at {self.address} does not answer (waited {self._connection.timeout:g} s)")
+        if isinstance(error, http.client.IncompleteRead):
+            return Unreachable(f"the answer of the daemon at {self.address} broke off")
+        if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
+            return Unreachable(f"another program answers at {self.address} (in words that are not HTTP's)")
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         return Unreachable(f"no daemon answers at {self.address} ({why})")
 

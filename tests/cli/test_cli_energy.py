@@ -113,12 +113,13 @@ def test_without_a_daemon_its_file_is_read_and_that_is_said(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     missing = ctl("energy")
     assert missing.exit_code != 0
-    assert "cannot be read: No such file or directory" in missing.stderr
+    assert missing.stderr.startswith("the daemon does not run, so what it has kept is read\n")
+    assert "there is no history at" in missing.stderr
     file = HistoryFile(history_path(state_path({"XDG_STATE_HOME": str(tmp_path)})), HistorySettings())
     file.add([attempt(time.time())])
     file.close()
     found = ctl("energy")
-    assert found.stderr == "the daemon does not run; this is what it has kept\n"
+    assert found.stderr == "the daemon does not run, so what it has kept is read\n"
     assert ENDED.program.name in found.stdout
     assert By.APP.value in found.stdout
 

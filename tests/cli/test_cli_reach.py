@@ -45,6 +45,30 @@ def test_where_neither_answers_both_are_named(control_socket: socket.socket, ctl
     assert "no daemon answers at http://127.0.0.1:1 (Connection refused); start it" in said
 
 
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"SSH-2.0-OpenSSH\r\n", "another program answers at {} (in words that are not HTTP's)"),
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"name":', "the answer of the daemon at {} broke off"),
+    ],
+)
+def test_a_strange_answer_is_told_in_words_and_not_in_pythons(answer: bytes, says: str, ctl: Ctl) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as threads:
+
+        def once() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        done = threads.submit(once)
+        result = ctl("--url", url, "mode")
+        done.result(timeout=30)
+    assert result.exit_code == UNAVAILABLE
+    assert says.format(url) in result.stderr
+
+
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An address at which somebody listens and nobody answers."""

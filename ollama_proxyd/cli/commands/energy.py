@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ollama_proxyd.cli.failures import Failed, Silent, Unreachable
+from ollama_proxyd.cli.failures import Silent, Unreachable
 from ollama_proxyd.cli.render_energy import books as rendered
 from ollama_proxyd.cli.session import asked, json_option, say
 
@@ -24,33 +24,25 @@ def energy(week: bool, days: int | None, by: str) -> None:
     days = 7 if week else days or 1
     try:
         with asked().reach() as daemon:
-            books = daemon.get(f"/energy?days={days}&by={by}")
+            told = daemon.get(f"/energy?days={days}&by={by}")
     except Unreachable as error:
         if asked().url or isinstance(error, Silent):
             raise
-        books = _kept(days, by)
-        click.echo("the daemon does not run; this is what it has kept", err=True)
-    say(books, rendered)
+        click.echo("the daemon does not run, so what it has kept is read", err=True)
+        told = _kept(days, by)
+    say(told, rendered)
 
 
 def _kept(days: int, by: str) -> Any:
     """The same from the daemon's file; raises Failed."""
-    import os  # noqa: PLC0415 - the rest of these takes 60 ms, which the usual case need not wait for
-    import sqlite3  # noqa: PLC0415
-    from datetime import date, timedelta  # noqa: PLC0415
+    from datetime import date, timedelta  # noqa: PLC0415 - these take 60 ms, which the usual case need not wait for
 
+    from ollama_proxyd.cli.kept_history import kept_history  # noqa: PLC0415
     from ollama_proxyd.core.energy_books import Asked, By, books_fields  # noqa: PLC0415
     from ollama_proxyd.core.readings import Unavailable  # noqa: PLC0415
-    from ollama_proxyd.edges.storage import history_file, history_queries  # noqa: PLC0415
-    from ollama_proxyd.edges.storage.state_file import state_path  # noqa: PLC0415
+    from ollama_proxyd.edges.storage.history_queries import books  # noqa: PLC0415
 
-    path = history_file.history_path(state_path(os.environ))
     today = date.today()  # noqa: DTZ011 - the days of the books are local ones
-    try:
-        with history_file.read_only(path) as connection:
-            question = Asked(str(today - timedelta(days - 1)), str(today), By(by))
-            books = history_queries.books(connection, question)
-    except (sqlite3.Error, OSError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise Failed(f"the daemon does not run, and what it has kept at {path} cannot be read: {why}") from None
-    return books_fields(books, Unavailable.because("daemon_stopped"), None)
+    with kept_history() as connection:
+        found = books(connection, Asked(str(today - timedelta(days - 1)), str(today), By(by)))
+    return books_fields(found, Unavailable.because("daemon_stopped"), None)

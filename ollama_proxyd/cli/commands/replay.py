@@ -1,6 +1,5 @@
 """`ollama-proxyctl replay`: what the last days would have cost in other modes."""
 
-import os
 from datetime import date, timedelta
 from typing import Any
 
@@ -44,33 +43,12 @@ def replay(week: bool, days: int | None, modes: tuple[str, ...]) -> None:
 
 def _rows(days: int) -> tuple[Any, Any]:
     """What the daemon's file has of these days: requests, and attempts; raises Failed."""
-    import sqlite3  # noqa: PLC0415 - 20 ms that --help need not wait for
+    from ollama_proxyd.cli.kept_history import kept_history  # noqa: PLC0415 - SQLite, which --help need not wait for
+    from ollama_proxyd.edges.storage.history_queries import since  # noqa: PLC0415 - as above
 
-    from ollama_proxyd.edges.storage import history_file, history_queries  # noqa: PLC0415 - as above
-    from ollama_proxyd.edges.storage.state_file import state_path  # noqa: PLC0415 - as above
-
-    path = history_file.history_path(state_path(os.environ))
-    since = str(date.today() - timedelta(days - 1))  # noqa: DTZ011 - the days of the books are local ones
-    try:
-        with history_file.read_only(path) as connection:
-            return history_queries.since(connection, "requests", since), history_queries.since(
-                connection, "attempts", since
-            )
-    except FileNotFoundError:
-        raise Failed(f"there is no history at {path}; it is begun by the first answer") from None
-    except (sqlite3.Error, OSError) as error:
-        why, do = getattr(error, "strerror", None) or error, _remedy(error)
-        raise Failed(f"the history at {path} cannot be read: {why}{do and f'; {do}'}") from None
-
-
-def _remedy(error: Exception) -> str:
-    from ollama_proxyd.edges.storage import history_file  # noqa: PLC0415 - as above
-
-    if history_file.is_of_another_version(error):
-        return "use the program of the daemon's version"
-    if history_file.is_damaged(error):
-        return "the daemon sets a damaged one aside and begins another with its next answer"
-    return "end what holds it, and try again" if "locked" in str(error) else ""
+    first = str(date.today() - timedelta(days - 1))  # noqa: DTZ011 - the days of the books are local ones
+    with kept_history() as connection:
+        return since(connection, "requests", first), since(connection, "attempts", first)
 
 
 def _text(found: Any) -> str:
