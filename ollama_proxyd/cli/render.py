@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ollama_proxyd.cli import render_engines
-from ollama_proxyd.cli.amounts import number
+from ollama_proxyd.cli.amounts import count, number
 from ollama_proxyd.cli.brief import brief
 from ollama_proxyd.cli.render_today import today
 from ollama_proxyd.cli.tables import table
@@ -44,8 +44,10 @@ def frontends(all_of_them: Sequence[Any]) -> str:
             _places(each),
             each["balancing"],
             ", ".join(each["allowed_models"]) or "all models",
-            f"{each['requests']} requests",
-            f"{each['refused']} refused" if each["refused"] else "",
+            count(each["requests"], "request"),
+            ", ".join(
+                f"{each[key]} {word}" for key, word in (("errors", "failed"), ("refused", "refused")) if each[key]
+            ),
         )
         for each in all_of_them
     ]
@@ -71,7 +73,7 @@ def _places(frontend: Any) -> str:
 
 def queue(now: Any) -> str:
     """Who waits for a backend, and for how long; and how many wait for the charger."""
-    counts = ", ".join(f"{count} {priority}" for priority, count in now["by_priority"].items() if count)
+    counts = ", ".join(f"{many} {priority}" for priority, many in now["by_priority"].items() if many)
     waiting = [f"{counts}; the oldest for {now['oldest_wait_seconds']:.0f} s"] if counts else []
     return "\n".join(waiting + ([f"{now['deferred']} until the charger comes"] if now["deferred"] else []))
 

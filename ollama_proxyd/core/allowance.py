@@ -22,7 +22,14 @@ class Allowance:
 
     def wait_s(self, now_s: float) -> float:
         """The seconds until there is one, 0 where there is."""
-        rate = self.per_minute / _MINUTE_S
-        self.left = min(self.per_minute, self.left + (now_s - self.at_s) * rate)
+        return max(1 - self.left_at(now_s), 0.0) / self._rate
+
+    def left_at(self, now_s: float) -> float:
+        """How many there are."""
+        self.left = min(self.per_minute, self.left + (now_s - self.at_s) * self._rate)
         self.at_s = now_s
-        return max(1 - self.left, 0.0) / rate
+        return self.left
+
+    @property
+    def _rate(self) -> float:
+        return self.per_minute / _MINUTE_S

@@ -51,7 +51,7 @@ class Frontends:
         self._allowances = {}
         for each in frontends:
             if (limit := each.requests_per_minute) is not None:
-                left = before[each.name].left if each.name in before else limit
+                left = before[each.name].left_at(now_s) if each.name in before else limit
                 self._allowances[each.name] = Allowance(limit, min(left, limit), now_s)
         if frontends and self._stop_listening is None:
             self._stop_listening = self._ledger.outcomes.listen(self._count)

@@ -290,10 +290,12 @@ def test_front_ends_are_shown_where_there_are_any() -> None:
         "balancing": "sticky",
         "allowed_models": [],
         "requests": 7,
+        "errors": 3,
         "refused": 2,
     }
-    told = render.status({**NOW, "frontends": [frontend]})
-    assert "kiosk      kiosk.test, port 8090  sticky      all models  7 requests       2 refused" in told
+    told = render.status({**NOW, "frontends": [frontend, {**frontend, "requests": 1, "errors": 0, "refused": 0}]})
+    assert "kiosk      kiosk.test, port 8090  sticky      all models  7 requests       3 failed, 2 refused" in told
+    assert "all models  1 request\n" in told
     assert "front end" not in render.status(NOW)
 
 
