@@ -14,7 +14,8 @@ from ollama_proxyd.core.requests import Json, Operation
 MODEL = "model"
 """The request's property that is settable beside the options."""
 OF_EMBEDDINGS = frozenset({MODEL, "num_ctx", "keep_alive", "truncate", "dimensions", "user"})
-"""What an embedding takes of them."""
+OF_COUNTS = frozenset({MODEL})
+"""What embeddings, and counts of tokens, take of them."""
 
 
 def _in_small_letters(hosts: tuple[str, ...]) -> tuple[str, ...]:

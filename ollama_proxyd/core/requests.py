@@ -274,8 +274,7 @@ class Request:
     hints: Hints = Hints()
     prompt_tokens: int = 0
     """Estimated from the size of the body: about four bytes a token."""
-    max_tokens: int | None = None
-    """The client's own limit on the answer, None when it gave none."""
+    max_tokens: int | None = None  # the client's own limit on the answer
     wants_usage: bool = False  # OpenAI's stream_options.include_usage
     needs_vision: bool = False
     has_image_urls: bool = False
@@ -295,6 +294,7 @@ class Request:
     """The longest pause within its answer, where that is shorter than the configured one."""
     whole_pause_s: float | None = None
     """The same within an answer in one piece, once its body has begun."""
+    is_amended: bool = False  # content has options that the client's API, and so body, has no words for
     upload: Upload | None = None  # in place of a body in JSON
     original: bytes | None = None
     """The client's own JSON where `body` is a chat made of it, for engines that speak the client's API."""

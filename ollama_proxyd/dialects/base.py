@@ -11,7 +11,7 @@ from ollama_proxyd.core.values import value
 from ollama_proxyd.dialects.framing.jsonbody import renamed
 from ollama_proxyd.dialects.framing.lenient import pieces_in
 from ollama_proxyd.dialects.framing.passing import WHOLE_CALLS, Form, PassedCalls
-from ollama_proxyd.dialects.framing.placing import Places
+from ollama_proxyd.dialects.framing.placing import NOWHERE, Places
 from ollama_proxyd.dialects.framing.splitter import FrameSplitter
 
 
@@ -202,7 +202,7 @@ class ClientDialect(ABC):
     render_error: Callable[[ProxyError], tuple[int, bytes]]
     stream_error: Callable[[ProxyError], bytes]
     landmark: ClassVar[bytes] = b""
-    option_places: ClassVar[Places] = {}
+    option_places: Places = NOWHERE
 
     def ended_with(self, block: bytes) -> None:  # noqa: B027 - for dialects that keep what was said
         """Take note of the last bytes of an answer that an engine's own ones were for the client."""

@@ -70,6 +70,11 @@ class Engine:
         self.forms.append([(name, value) for name, value in form.items() if isinstance(value, str)])
         return web.json_response({"text": "hi"})
 
+    async def note(self, request: web.Request) -> web.Response:
+        """Whatever is passed on."""
+        self.bodies.append(await request.json())
+        return web.json_response({"content": "hi", "data": []})
+
     async def delete(self, request: web.Request) -> web.Response:
         model = (await request.json())["model"]
         self.asked_to_delete.append(model)
@@ -120,6 +125,7 @@ async def two_engines() -> AsyncIterator[tuple[Engine, Engine]]:
         )
         app.add_routes([web.post("/v1/chat/completions", each.completions)])
         app.add_routes([web.post("/v1/audio/transcriptions", each.transcribe)])
+        app.add_routes([web.post(path, each.note) for path in ("/v1/messages", "/infill", "/v1/images/generations")])
         app.add_routes([web.get("/v1/models", each.models), web.delete("/api/delete", each.delete)])
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         runners.append(runner)

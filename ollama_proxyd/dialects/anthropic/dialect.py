@@ -125,8 +125,8 @@ class Anthropic(Dialect):
 
     def takes(self, request: Request) -> bool:
         """Whether the engine reads all that the request says; the rest of an answer is asked for in other words."""
-        fields = decode_fields(request.body)
-        if request.spoken is not None or not self._reads.issuperset(fields) or not self._knows(fields):
+        fields, is_whole = decode_fields(request.body), request.spoken is None and not request.is_amended
+        if not is_whole or not self._reads.issuperset(fields) or not self._knows(fields):
             return False
         return not (self._ignores_disabled and "thinking" in fields and _is_disabled(fields["thinking"]))
 

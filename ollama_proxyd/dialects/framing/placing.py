@@ -11,6 +11,8 @@ from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, decode_fields
 Places: TypeAlias = Mapping[str, tuple[str, ...]]
 """Where an API has each canonical option: its keys, the preferred one first; one with a dot is in a section."""
 
+NOWHERE: Places = {}
+
 _SECTION = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 _NULL = b"null"
 

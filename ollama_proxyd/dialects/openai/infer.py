@@ -18,24 +18,18 @@ PATH = "/infer"
 FIELDS = ("prompt", "max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "repeat_penalty")
 
 
-def model_of(body: bytes) -> str | None:
-    """The model that is asked for, None for any."""
-    model = decode_object(body).get("model")
+def parse(body: bytes, hints: Hints, any_model: str | None = None) -> Request:
+    """The request as a completion, by any_model where it names none; raises ProxyError."""
+    fields = decode_object(body)
+    model, prompt, stream = fields.get("model"), fields.get("prompt"), fields.get("stream")
     if model is not None and not isinstance(model, str):
         raise invalid_request("model must be a text", "model")
-    return model or None
-
-
-def parse(model: str, body: bytes, hints: Hints) -> Request:
-    """The request as a completion of this model; raises ProxyError."""
-    fields = decode_object(body)
-    prompt, stream = fields.get("prompt"), fields.get("stream")
     if not isinstance(prompt, str) or not prompt:
         raise invalid_request("prompt is required", "prompt")
     if stream is not None and not isinstance(stream, bool):
         raise invalid_request("stream must be true or false", "stream")
     asked = {name: fields[name] for name in FIELDS if fields.get(name) is not None}
-    asked |= {"model": model, "stream": stream is not False, "stream_options": {"include_usage": True}}
+    asked |= {"model": model or any_model, "stream": stream is not False, "stream_options": {"include_usage": True}}
     return replace(parse_completion(msgspec.json.encode(asked), hints), api=Api.INFER, endpoint="infer")
 
 

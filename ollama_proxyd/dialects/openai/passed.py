@@ -16,8 +16,10 @@ from ollama_proxyd.dialects.framing import form, lenient
 from ollama_proxyd.dialects.framing.jsonbody import decode_typed, invalid_request, model_required
 from ollama_proxyd.dialects.framing.limits import ModelName
 from ollama_proxyd.dialects.framing.numbers import count
+from ollama_proxyd.dialects.framing.placing import Places
 from ollama_proxyd.dialects.framing.reported import Report
 from ollama_proxyd.dialects.openai.errors import error_in_answer, not_openai, render_error, stream_error
+from ollama_proxyd.dialects.openai.options import PLACES
 
 BYTES_PER_TOKEN = 4
 SOUND_BYTES_PER_TOKEN = 320
@@ -57,6 +59,16 @@ FORMS: Mapping[str, Call] = MappingProxyType(
     }
 )
 """Those with a form."""
+_SOUND: Places = {"temperature": ("temperature",)}
+OPTIONS: Mapping[Operation, Places] = MappingProxyType(
+    {
+        Operation.INFILL: {**PLACES, "max_tokens": PLACES["max_tokens"][::-1]},
+        Operation.IMAGE: {"n": ("n",), "user": ("user",)},
+        Operation.TRANSCRIPTION: _SOUND,
+        Operation.TRANSLATION: _SOUND,
+    }
+)
+"""Where they have canonical options beside the model."""
 
 
 class _Head(msgspec.Struct):
@@ -116,15 +128,17 @@ def _untranslatable() -> NoReturn:
 
 
 class Passed(ClientDialect):
-    """Whatever an engine says; errors are OpenAI's."""
+    """Whatever an engine says; errors are OpenAI's. call: whose options it has; None: the model alone."""
 
     api = Api.OPENAI
     whole_type = "application/json"
     stream_type = "text/event-stream"
     prefix = "/v1/"
-    option_places = MappingProxyType({"model": ("model",)})
     render_error = staticmethod(render_error)
     stream_error = staticmethod(stream_error)
+
+    def __init__(self, call: Call | None = None) -> None:
+        self.option_places = {"model": ("model",), **(OPTIONS.get(call.operation, {}) if call else {})}
 
     def encoder(self, request: Request, stamps: Stamps, begun_ns: int) -> Encoder:  # noqa: ARG002 - see base
         """An encoder that has nothing to add."""

@@ -15,6 +15,7 @@ from ollama_proxyd.dialects.framing.received import received
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import FRONTEND, REQUEST_ID, services_of
+from ollama_proxyd.edges.http_api.frontends import parsing
 from ollama_proxyd.edges.http_api.hints import read_hints
 from ollama_proxyd.edges.http_api.streaming import answering
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE
@@ -29,7 +30,8 @@ async def count_tokens(request: web.Request) -> web.Response:
     """How many tokens a request has: counted by an engine that has its model in memory, else estimated."""
     hints = read_hints(request.headers, request[REQUEST_ID], frontend=request.get(FRONTEND))
     body = await read_body(request)
-    asked: Request = await off_loop(len(body), lambda: received(body, lambda whole: parse_count(whole, hints)))
+    parse = parsing(request, DIALECT, parse_count, hints)
+    asked: Request = await off_loop(len(body), lambda: received(body, parse))
     services = services_of(request)
     services.gateway.check_open()
     query = replace(query_of(asked), max_tokens=None)  # counting writes no answer

@@ -97,6 +97,17 @@ def _limit(request: web.Request, app: web.Application, settings: ServerSettings)
     """The largest body of a route in bytes, and what says so."""
     if request.match_info.handler not in app[LARGE_BODIES]:
         return SMALL_BYTES, "this route takes"
+    return _largest(request, settings)
+
+
+def check_size(request: web.Request, size_bytes: int) -> None:
+    """Raise ProxyError for a message on a connection that is larger than a body may be."""
+    most_bytes, allowed = _largest(request, request.app[SETTINGS].value)
+    if size_bytes > most_bytes:
+        raise _too_large(most_bytes, allowed)
+
+
+def _largest(request: web.Request, settings: ServerSettings) -> tuple[int, str]:
     if FRONTEND in request and (own := settings_of(request)) is not None and own.max_body_bytes is not None:
         return min(own.max_body_bytes, settings.max_bodies_bytes), f"the front end {own.name} takes"
     if settings.max_bodies_bytes < settings.max_body_bytes:

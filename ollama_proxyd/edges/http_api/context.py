@@ -22,6 +22,8 @@ BEGUN_S: web.AppKey[float] = web.AppKey("begun_s", float)
 """The same by a clock that nobody sets."""
 LARGE_BODIES: web.AppKey[Collection[object]] = web.AppKey("large_bodies")
 """The handlers of routes that take bodies up to the configured limit; all others take small ones."""
+SERVED: web.AppKey[Collection[object]] = web.AppKey("served_at_frontends")
+"""The handlers that answer at front ends; the others are the daemon's own."""
 ENDPOINT: web.AppKey[Callable[[], str]] = web.AppKey("endpoint")
 """Where clients on this machine find the server."""
 
@@ -37,6 +39,10 @@ ANTHROPIC_VERSION = "anthropic-version"
 FRONTEND: web.RequestKey[Frontend] = web.RequestKey("frontend", Frontend)
 """The front end that a request came to; absent at the daemon's own address."""
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+
+
+RENDER_PATH = "/ui/render"
+"""Where the web page has answers made into HTML; no model is asked, and nothing changes."""
 
 
 def speaks_anthropic(request: web.Request) -> bool:

@@ -8,20 +8,18 @@ from functools import partial
 from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.frontend_settings import OF_EMBEDDINGS, FrontendSettings
+from ollama_proxyd.core.frontend_settings import OF_COUNTS, OF_EMBEDDINGS, FrontendSettings
 from ollama_proxyd.core.frontends import Balancing
 from ollama_proxyd.core.kept_responses import KeptResponses
 from ollama_proxyd.core.requests import Content, Hints, Json, Request
 from ollama_proxyd.dialects.base import ClientDialect, Parse
 from ollama_proxyd.dialects.framing.placing import placed
 from ollama_proxyd.edges.http_api.access import RULES
-from ollama_proxyd.edges.http_api.context import FRONTEND, services_of
+from ollama_proxyd.edges.http_api.context import FRONTEND, SERVED, services_of
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.access import AccessRules, host_name
 from ollama_proxyd.services.cell import Cell
 
-SERVED: web.AppKey[Collection[object]] = web.AppKey("served_at_frontends")
-"""The handlers that answer at front ends; the others are the daemon's own."""
 KEPT: web.AppKey[Mapping[str, KeptResponses]] = web.AppKey("kept_responses")
 """Responses that clients can go on from, of each front end by its name; those of the daemon's own address by none."""
 
@@ -120,14 +118,16 @@ def parsing(request: web.Request, dialect: ClientDialect, parse: Parse, hints: H
     found = settings_of(request)
     if found is None or not (found.pinned or found.defaults):
         return lambda body: parse(body, hints)
-    is_embedding = request.path.rpartition("/")[2].startswith("embed")
-    return partial(
-        _parsed, dialect, parse, hints, _meant(found.pinned, is_embedding), _meant(found.defaults, is_embedding)
+    taken = _TAKEN.get(request.path.rpartition("/")[2])
+    pinned, defaults = (
+        {name: value for name, value in each.items() if taken is None or name in taken}
+        for each in (found.pinned, found.defaults)
     )
+    return partial(_parsed, dialect, parse, hints, pinned, defaults)
 
 
-def _meant(options: Mapping[str, Json], is_embedding: bool) -> Mapping[str, Json]:
-    return {name: value for name, value in options.items() if not is_embedding or name in OF_EMBEDDINGS}
+_TAKEN = {**dict.fromkeys(("embed", "embeddings"), OF_EMBEDDINGS), "count_tokens": OF_COUNTS}
+"""What calls take of the options, by the end of their path, where that is not all."""
 
 
 def _parsed(
@@ -143,11 +143,20 @@ def _parsed(
         {name: value for name, value in each.items() if name not in dialect.option_places}
         for each in (pinned, defaults)
     ]
-    return replace(asked, content=lambda: _with(asked.content(), *rest)) if any(rest) else asked
+    return _amended(asked, *rest) if any(rest) else asked
+
+
+def _amended(asked: Request, *options: Mapping[str, Json]) -> Request:
+    """The request with options for which the client's API has no words, also for the rest of an answer that broke."""
+    resume = asked.resume
+    if resume is not None:
+        go_on = resume.request
+        resume = resume._replace(request=lambda now, spoken: _amended(go_on(now, spoken), *options))
+    return replace(asked, content=lambda: _with(asked.content(), *options), resume=resume, is_amended=True)
 
 
 def _with(content: Content, pinned: Mapping[str, Json], defaults: Mapping[str, Json]) -> Content:
-    """The content with the options for which the client's API has no words."""
+    """The content with further options."""
     options = content.options
     known = {**defaults, **options.known, **pinned}
     return replace(content, options=replace(options, known=known))

@@ -17,9 +17,9 @@ from ollama_proxyd.core.readings import known
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.edges.http_api import ollama, openai, passed
 from ollama_proxyd.edges.http_api.access import CALLER, PEERS, RULES
-from ollama_proxyd.edges.http_api.context import FRONTEND, SERVICES, SETTINGS, services_of
+from ollama_proxyd.edges.http_api.context import FRONTEND, SERVED, SERVICES, SETTINGS, services_of
 from ollama_proxyd.edges.http_api.expect_continue import deferred
-from ollama_proxyd.edges.http_api.frontends import ENTRANCES, SERVED, Entrances
+from ollama_proxyd.edges.http_api.frontends import ENTRANCES, Entrances
 from ollama_proxyd.edges.http_api.middleware import front
 from ollama_proxyd.edges.http_api.programs import PROGRAMS, Programs
 from ollama_proxyd.edges.http_api.protocol import MOST_HEADER_BYTES, Runner, protocol_log

@@ -33,12 +33,8 @@ async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         request[REQUEST_ID] = read_request_id(request.headers)
         _check_target(request)
-        if (entrances := app[ENTRANCES].value) is not None:
-            entrances.enter(request)
-        is_known = access.is_as_before(request)
-        if (preflight := None if is_known else _let_in(request)) is not None:
+        if (preflight := let_in(request)) is not None:
             return preflight
-        check_route(request)
         await send_100(request)
         return await handler(request)
     except ProxyError as error:
@@ -98,7 +94,21 @@ def _at(request: web.Request, path: str) -> web.Request:
     return request.clone(rel_url=URL.build(path=path, query_string=request.rel_url.raw_query_string, encoded=True))
 
 
-def _let_in(request: web.Request) -> web.StreamResponse | None:
+def let_in(request: web.Request) -> web.StreamResponse | None:
+    """Note the front end, and refuse who may not ask there or what it does not answer; raises ProxyError.
+
+    The answer where a browser asks first. A request that lasts, such as a WebSocket, can be held against the present
+    rules again.
+    """
+    if (entrances := request.app[ENTRANCES].value) is not None:
+        entrances.enter(request)
+    if not access.is_as_before(request) and (preflight := _check(request)) is not None:
+        return preflight
+    check_route(request)
+    return None
+
+
+def _check(request: web.Request) -> web.StreamResponse | None:
     """Refuse foreign pages, other users, and who has no token; the answer where a browser asks first."""
     access.check_host(request)
     if access.is_preflight(request):

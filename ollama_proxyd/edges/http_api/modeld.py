@@ -5,15 +5,17 @@ from functools import partial
 from aiohttp import hdrs, web
 
 from ollama_proxyd.core.engine_instances import Instance, Phase
-from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.errors import MODEL_REQUIRED, ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendView, Health
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Hints, Json, Operation, Request
+from ollama_proxyd.dialects.base import Parse
 from ollama_proxyd.dialects.framing.received import received
-from ollama_proxyd.dialects.openai.infer import PATH, Infer, model_of, parse
+from ollama_proxyd.dialects.openai.infer import PATH, Infer, parse
 from ollama_proxyd.edges.http_api import catalog
 from ollama_proxyd.edges.http_api.body import read_body
 from ollama_proxyd.edges.http_api.context import FRONTEND, services_of
+from ollama_proxyd.edges.http_api.frontends import parsing
 from ollama_proxyd.edges.http_api.streaming import answering_what
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE, json_reply
 from ollama_proxyd.services.bundle import Services
@@ -30,8 +32,17 @@ async def _ask(request: web.Request, hints: Hints) -> Request:
         message = f"send Content-Type: {JSON_TYPE}"
         raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="Content-Type", code="unsupported_media_type")
     body = await read_body(request)
-    model = received(body, model_of) or _any_model(services_of(request), hints)
-    return await off_loop(len(body), partial(received, body, lambda whole: parse(model, whole, hints)))
+    try:
+        return await _parsed(request, body, parse, hints)
+    except ProxyError as error:
+        if error.code != MODEL_REQUIRED:
+            raise
+    found = _any_model(services_of(request), hints)
+    return await _parsed(request, body, partial(parse, any_model=found), hints)
+
+
+async def _parsed(request: web.Request, body: bytes, read: Parse, hints: Hints) -> Request:
+    return await off_loop(len(body), partial(received, body, parsing(request, DIALECT, read, hints)))
 
 
 def _any_model(services: Services, hints: Hints) -> str:

@@ -41,10 +41,10 @@ from ollama_proxyd.edges.http_api import (
 )
 from ollama_proxyd.edges.http_api.access import ACCESS, PEERS, rules
 from ollama_proxyd.edges.http_api.bodies import BODIES, Bodies
-from ollama_proxyd.edges.http_api.context import ADMIN, ENDPOINT, HOUSE, LARGE_BODIES, SERVICES, SETTINGS, begin
+from ollama_proxyd.edges.http_api.context import ADMIN, ENDPOINT, HOUSE, LARGE_BODIES, SERVED, SERVICES, SETTINGS, begin
 from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
 from ollama_proxyd.edges.http_api.expect_continue import deferred
-from ollama_proxyd.edges.http_api.frontends import ENTRANCES, KEPT, SERVED, Entrances, no_responses
+from ollama_proxyd.edges.http_api.frontends import ENTRANCES, KEPT, Entrances, no_responses
 from ollama_proxyd.edges.http_api.listening import Site, bound
 from ollama_proxyd.edges.http_api.middleware import front
 from ollama_proxyd.edges.http_api.programs import PROGRAMS, Programs

@@ -15,14 +15,18 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Event, Finished, Flow
 from ollama_proxyd.core.fields import LONGEST_TEXT
+from ollama_proxyd.core.frontends import Frontend
 from ollama_proxyd.core.requests import Hints, Json
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.dialects.framing.gathering import joined
 from ollama_proxyd.dialects.openai.parse import parse_chat
+from ollama_proxyd.edges.http_api.access import RULES
 from ollama_proxyd.edges.http_api.bodies import BODIES
+from ollama_proxyd.edges.http_api.body import check_size
 from ollama_proxyd.edges.http_api.context import FRONTEND, REQUEST_ID, SETTINGS, services_of
 from ollama_proxyd.edges.http_api.frontends import entered, parsing
 from ollama_proxyd.edges.http_api.hints import is_id, new_id, read_hints
+from ollama_proxyd.edges.http_api.middleware import let_in
 from ollama_proxyd.edges.http_api.openai import DIALECT
 from ollama_proxyd.edges.http_api.programs import PROGRAMS
 from ollama_proxyd.edges.http_api.written import until_taken
@@ -104,11 +108,13 @@ class _Session:
             fallback = new_id()
             request_id = id_of(told, fallback)
             self._check_room(request_id, len(data))
-            if self._hints.frontend is not None:
-                self._services.frontends.admit(self._hints.frontend.name)
+            frontend = self._enter()
+            check_size(self._request, len(data))
+            if frontend is not None:
+                self._services.frontends.admit(frontend.name)
             parse = partial(parsing, self._request, DIALECT, parse_chat)
             name = f"{self._hints.request_id}.{request_id}"
-            hints = replace(self._hints, request_id=name if is_id(name) else fallback)
+            hints = replace(self._hints, request_id=name if is_id(name) else fallback, frontend=frontend)
             asked = await off_loop(len(data), lambda: read_asked(told, request_id or fallback, hints, parse))
             asked = asked._replace(request=entered(self._request, asked.request))
         except ProxyError as error:
@@ -119,6 +125,13 @@ class _Session:
         task = asyncio.create_task(self._answer(asked, begun_s), name=f"websocket request {asked.request_id}")
         self._under_way[asked.request_id] = task
         task.add_done_callback(lambda _: self._forget(asked.request_id))
+
+    def _enter(self) -> Frontend | None:
+        """The front end that the address leads to now; raises ProxyError where this client may no longer ask there."""
+        for noted in (FRONTEND, RULES):
+            self._request.pop(noted, None)
+        let_in(self._request)
+        return self._request.get(FRONTEND)
 
     def _forget(self, request_id: str) -> None:
         self._under_way.pop(request_id, None)
