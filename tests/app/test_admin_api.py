@@ -38,6 +38,16 @@ class Desk:
             text = await reply.text()
             return reply.status, json.loads(text) if text else None
 
+    async def on_a_websocket(self) -> int:
+        """The status that a request for a WebSocket gets, 200 where it is answered there."""
+        url = self._running.daemon.url + "/v1/stream/ws"
+        try:
+            async with self._running.client.ws_connect(url, headers=self._headers) as socket:
+                await socket.send_json(chat(stream=False))
+                return 200 if (await socket.receive_json(timeout=30))["done"] else 500
+        except aiohttp.WSServerHandshakeError as error:
+            return error.status
+
 
 async def desk(running: Running, role: Role = Role.ADMIN) -> Desk:
     admin = running.daemon.admin
@@ -187,6 +197,11 @@ async def test_tokens_open_the_daemons_address_as_their_role_says(
     assert (await user("POST", "/v1/chat/completions", chat()))[0] == 200
     assert (await reader("POST", "/v1/chat/completions", chat()))[0] == 401
     assert (await reader("GET", "/status"))[0] == 200
+    for each, status in ((reader, 401), (user, 200)):
+        assert await each.on_a_websocket() == status, "what is asked there is inference"
+    mode, off = ("/efficiency", {"mode": "Quiet"}), ("/backends/gpu", {"enabled": False})
+    assert [(await user("POST", *change))[0] for change in (mode, off)] == [401, 401], "these are settings"
+    assert (await (await desk(running))("POST", *mode))[0] == 200
     await running.daemon.admin.delete_token("use", OWNER)
     assert (await user("POST", "/v1/chat/completions", chat()))[0] == 401, "a token that is gone opens nothing"
 

@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 from ollama_proxyd.core.administration import Role
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api import routing_headers
-from ollama_proxyd.edges.http_api.context import ADMIN, SETTINGS
+from ollama_proxyd.edges.http_api.context import ADMIN, RENDER_PATH, SERVED, SETTINGS
 from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.access import AccessRules, Caller, other_user
@@ -93,12 +93,14 @@ def check_sender(request: web.Request, *, needs_token: bool) -> None:
 
 
 def _has_role(request: web.Request, caller: Caller) -> bool:
-    """Whether a token of the admin API opens the daemon's own address: one for reading changes nothing."""
+    """Whether a token of the admin API opens the daemon's own address: one for reading asks no model."""
     admin = request.app[ADMIN].value
     if admin is None or caller.bearer is None or RULES in request:
         return False
     token = admin.token_of(caller.bearer)
-    least = Role.READ if request.method in {hdrs.METH_GET, hdrs.METH_HEAD} else Role.USE
+    is_look = request.method in {hdrs.METH_GET, hdrs.METH_HEAD} and hdrs.UPGRADE not in request.headers
+    is_use = request.match_info.handler in request.app[SERVED] or request.path == RENDER_PATH
+    least = Role.READ if is_look else Role.USE if is_use else Role.ADMIN
     return token is not None and token.role >= least
 
 

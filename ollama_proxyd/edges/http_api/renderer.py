@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.edges.http_api.context import RENDER_PATH
 from ollama_proxyd.edges.http_api.strict_json import JSON_TYPE, read_struct
 
 MOST_CHARACTERS: Final = 20_000
@@ -131,4 +132,4 @@ async def end(app: web.Application) -> None:
     await app[RENDERER].close()
 
 
-ROUTES = (web.post("/ui/render", render),)
+ROUTES = (web.post(RENDER_PATH, render),)
