@@ -186,6 +186,7 @@ class ModelSync:
         if not self._pulls:
             return
         is_metered = None if self._settings.on_metered else await self._deps.network.is_metered()
+        self._keep_only(self._lacking())  # meanwhile a reload may have taken backends out
         here, now_s = why_not_now(self._settings, self._deps.system.value, is_metered), self._deps.clock.monotonic()
         for at, each in list(self._pulls.items()):
             is_here = self._deps.fleet.view(at.backend_id).spec.is_local

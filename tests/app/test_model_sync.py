@@ -9,6 +9,7 @@ import pytest
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.core import model_sync
 from ollama_proxyd.core.readings import Reading, SystemState
+from ollama_proxyd.edges.host.network import SystemNetwork
 from tests.app.conftest import Running, Start
 from tests.app.two_engines import Engine, ask, chat, config, two_engines
 
@@ -100,3 +101,28 @@ async def test_a_reload_that_requires_no_model_breaks_the_pull_off(
     engines[0].may_end.set()
     await running.rewrite(config(engines, requiring("new:3b", backend_labels=["npu"])))
     assert await pulls(running) == [], "only backends of the front end are concerned"
+
+
+async def test_a_backend_that_goes_while_the_network_is_asked_about_ends_no_pull_but_its_own(
+    start: Start, engines: tuple[Engine, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_asked, may_tell = asyncio.Event(), asyncio.Event()
+
+    async def is_metered(_: SystemNetwork) -> bool:
+        is_asked.set()
+        await may_tell.wait()
+        return False
+
+    monkeypatch.setattr(SystemNetwork, "is_metered", is_metered)
+    wanted = config(engines, requiring("new:3b"))
+    running = await start(wanted, Demo.NEVER)
+    async with asyncio.timeout(10):
+        await is_asked.wait()
+    gone = [each for each in wanted["backends"] if each["id"] != "gpu"]
+    await running.rewrite({**wanted, "backends": gone})
+    may_tell.set()
+    await until(running, lambda all_: not all_)
+    await running.rewrite(wanted)
+    async with asyncio.timeout(20):
+        while engines[0].pulls != ["new:3b"]:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
