@@ -132,13 +132,15 @@ async def _load(services: Services, choice: ModelChoice, hints: Hints, *, alone:
 async def _unload_others(services: Services, backend_id: str, model: str) -> list[Json]:
     """The models that left; those in use stay."""
     await services.health.catch_up(0.0)
-    view, gone = services.fleet.view(backend_id), list[Json]()
-    for each in view.loaded or ():
-        if each.name == model or not services.fleet.backend(backend_id).can_unload:
+    fleet, gone = services.fleet, list[Json]()
+    loaded = fleet.view(backend_id).loaded if fleet.has(backend_id) else None
+    for each in loaded or ():
+        # a reload may take the backend out while one of them leaves
+        if each.name == model or not fleet.has(backend_id) or not fleet.backend(backend_id).can_unload:
             continue
         with suppress(ProxyError):
-            await services.fleet.backend(backend_id).unload(each.name)
-            services.fleet.note_unloaded(backend_id, each.name)
+            await fleet.backend(backend_id).unload(each.name)
+            fleet.note_unloaded(backend_id, each.name)
             gone.append(each.name)
     return gone
 

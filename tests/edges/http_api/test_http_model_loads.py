@@ -16,7 +16,7 @@ from ollama_proxyd.edges.http_api.status_events import EVENT_STREAMS
 from tests.edges.http_api.conftest import Answer, Serve, Site
 from tests.edges.http_api.test_http_metrics import scrape
 from tests.edges.http_api.test_http_status_events import until
-from tests.fakes import FakeBackend
+from tests.fakes import FakeBackend, reload
 from tests.services.engines.machine import GB, ONE_GB_MODEL, Case
 from tests.services.engines.run_by_us import RunByUs, with_pool
 
@@ -96,6 +96,24 @@ async def test_switching_has_the_others_of_that_backend_leave(serve: Serve) -> N
     site = await serve(npu)
     *_, last = lines(await site.post("/models/switch", {"model": "tiny"}))
     assert (last["unloaded"], npu.unloaded) == (["old:latest"], ["old:latest"])
+
+
+async def test_a_reload_that_takes_the_backend_out_meanwhile_fails_no_switch(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("tiny:latest", "old:latest", "older:latest")
+    npu = FakeBackend("npu", *LOADS, models=names)
+    npu.loaded = tuple(map(LoadedModel, names))
+    site = await serve(npu)
+    unload = npu.unload
+
+    async def unload_and_reload(model: str) -> None:
+        await unload(model)
+        await reload(site.services, FakeBackend("igpu"))
+
+    monkeypatch.setattr(npu, "unload", unload_and_reload)
+    *_, last = lines(await site.post("/models/switch", {"model": "tiny"}))
+    assert (last["status"], last["unloaded"]) == ("success", ["old:latest"])
 
 
 async def test_a_stopped_engine_is_gone_and_the_next_load_starts_it_again(serve: Serve) -> None:
