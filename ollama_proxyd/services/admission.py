@@ -146,7 +146,7 @@ class Admission:
         self._queue.admit_this(waiting, self._choose)
         if waiting.priority is Priority.CRITICAL and waiting in self._queue:
             self._displace(waiting)
-        self.watch.plan()
+        self.watch.note_change()
         left_s = waiting.query.time_left_s
         longest_s = self._settings.longest_s(waiting.priority)
         try:
@@ -235,6 +235,8 @@ class Admission:
             waiting.look_again(now_s)
             return False
         best = decision.ranked[0]
+        if best.backend_id != waiting.preferred:
+            self.watch.note_change()
         self._queue.move(waiting, decision.backend_ids, best.backend_id, _expected_s(decision))
         waiting.model = best.model
         free_from_s = self._free_from_s(waiting)

@@ -94,6 +94,28 @@ async def test_a_change_of_the_machine_has_who_waits_decided_anew(
     assert decisions
 
 
+@pytest.mark.parametrize("priority", [1, 3], ids=["behind it", "before it"])
+async def test_one_that_comes_has_who_waits_decided_anew(
+    bench: Bench, priority: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = await bench(Engine("npu", slots=1))
+    gateway, decided = clients.services.gateway, list[str]()
+    choose = gateway._choose_again
+
+    def noted(trace: Any, *asked: Any) -> Decision:
+        decided.append(trace.request.hints.request_id)
+        return choose(trace, *asked)
+
+    monkeypatch.setattr(gateway, "_choose_again", noted)
+    await clients.ask("a")
+    await clients.ask("b")
+    await pass_by(1.0)
+    decided.clear()
+    await clients.ask("c", priority=priority)
+    await pass_by(2 * PAUSE_S)
+    assert "b" in decided, "others may follow it or go before it now"
+
+
 async def test_changes_in_quick_succession_are_looked_at_together(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
