@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.requests import Image, Message, Part, Text, ToolCall
+from ollama_proxyd.core.requests import Image, Json, Message, Part, Text, ToolCall
 from ollama_proxyd.core.text import cut
 from ollama_proxyd.dialects.anthropic.request import Block, Source, WireMessage
 from ollama_proxyd.dialects.framing.binary import checked_base64
@@ -137,9 +137,11 @@ def _asked(message: WireMessage, field: str, names: dict[str, str]) -> Iterator[
         yield Message(message.role, tuple(parts))
 
 
-def _parts(content: str | list[Block], field: str) -> tuple[Part, ...]:
+def _parts(content: str | list[Block] | dict[str, Json], field: str) -> tuple[Part, ...]:
     if isinstance(content, str):
         return (Text(content),) if content else ()
+    if isinstance(content, dict):  # only what is left out has an object there
+        raise invalid_request(f"{field} must be a string or an array", field)
     return tuple(_part(block, f"{field}[{index}]") for index, block in enumerate(content))
 
 

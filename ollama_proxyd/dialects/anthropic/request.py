@@ -43,7 +43,7 @@ class Block(msgspec.Struct):
     name: str | None = None
     input: dict[str, Json] | None = None
     tool_use_id: str | None = None
-    content: "str | list[Block] | None" = None
+    content: "str | list[Block] | dict[str, Json] | None" = None
     is_error: bool | None = None
     thinking: str | None = None
     tool_name: str | None = None

@@ -239,6 +239,30 @@ def test_what_anthropics_own_tools_did_in_earlier_turns_ends_no_conversation() -
     assert set(ignored) == {f"messages.content.{name}" for name in names}
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"type": "web_search_tool_result", "content": {"type": "web_search_tool_result_error", "error_code": "x"}},
+        {"type": "bash_code_execution_tool_result", "content": {"type": "bash_code_execution_result", "content": []}},
+        {"type": "web_fetch_tool_result", "content": {"content": {"type": "document", "source": {"type": "text"}}}},
+    ],
+)
+def test_what_such_a_tool_returned_may_be_an_object(told: dict[str, Any]) -> None:
+    blocks = [{**told, "tool_use_id": "s1"}, {"type": "text", "text": "found"}]
+    body, ignored = sent(OpenAI(), messages=[*HELLO, {"role": "assistant", "content": blocks}, *HELLO])
+    assert [each["content"] for each in body["messages"]] == ["hello", "found", "hello"]
+    assert set(ignored) == {f"messages.content.{told['type']}"}
+
+
+def test_the_answer_of_a_tool_of_the_client_is_no_object() -> None:
+    turns = [
+        *TURNS[:2],
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": {"a": 1}}]},
+    ]
+    with pytest.raises(ProxyError, match="content must be a string or an array"):
+        sent(OpenAI(), messages=turns)
+
+
 def test_a_tool_that_a_search_for_tools_found_is_told_by_its_name() -> None:
     found = [{"type": "tool_reference", "tool_name": "WebFetch"}, {"type": "text", "text": "loaded"}]
     turns = [*TURNS[:2], {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": found}]}]
