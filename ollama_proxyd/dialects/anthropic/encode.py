@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -10,7 +10,7 @@ from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, Tool
 from ollama_proxyd.core.requests import Json, Request
 from ollama_proxyd.dialects.anthropic.answer import FRAME
 from ollama_proxyd.dialects.framing import lenient
-from ollama_proxyd.dialects.framing.gathering import ToolCalls, joined, was_cut, whole_calls
+from ollama_proxyd.dialects.framing.gathering import ToolCalls, joined, says, was_cut, whole_calls
 from ollama_proxyd.dialects.framing.jsonbody import energy_in
 from ollama_proxyd.dialects.framing.numbers import count
 from ollama_proxyd.dialects.framing.sse import events
@@ -86,9 +86,8 @@ class MessageEncoder:
             content.append({"type": _THINKING, "thinking": answer.thinking, "signature": self._signature()})
         if answer.text:
             content.append({"type": _TEXT, "text": answer.text})
-        calls = whole_calls(answer.tool_calls, is_cut=was_cut(finished, self._request))
+        calls, reason, stop = self._ended(answer.tool_calls, finished)
         content += [{**self._tool(call), "input": msgspec.Raw(arguments)} for call, arguments in calls]
-        reason, stop = self._reason(finished, bool(calls))
         usage = {**self._usage(finished.usage), **self._energy(finished)}
         said = self._message(content, usage)
         return msgspec.json.encode({**said, "stop_reason": reason, "stop_sequence": stop})
@@ -152,13 +151,12 @@ class MessageEncoder:
         return base64.b64encode(self._thoughts.digest()).decode()
 
     def _ending(self, finished: Finished) -> bytes:
-        calls = whole_calls(self._calls.whole(), is_cut=was_cut(finished, self._request))
+        calls, reason, stop = self._ended(self._calls.whole(), finished)
         said = self._start() + self._end()
         for call, arguments in calls:
             said += self._opened({**self._tool(call), "input": {}})
             delta = {"type": "input_json_delta", "partial_json": arguments.decode(errors="replace")}
             said += event("content_block_delta", index=self._open[-1], delta=delta) + self._end()
-        reason, stop = self._reason(finished, bool(calls))
         usage = {**self._usage(finished.usage), **self._energy(finished)}
         told = event("message_delta", delta={"stop_reason": reason, "stop_sequence": stop}, usage=usage)
         return said + told + event("message_stop")
@@ -174,6 +172,18 @@ class MessageEncoder:
         if usage.cached_tokens is not None:
             tokens["cache_read_input_tokens"] = cached
         return tokens
+
+    def _ended(
+        self, told: Sequence[ToolCallDelta], finished: Finished
+    ) -> tuple[list[tuple[ToolCallDelta, bytes]], str, str | None]:
+        """The calls that are whole, why the answer ended, and the sequence that it stopped at.
+
+        At the token limit some engines name another reason; what was cut there is no end of a turn.
+        """
+        calls = whole_calls(told, is_cut=was_cut(finished, self._request))
+        if len(calls) < sum(map(says, told)):
+            return calls, "max_tokens", None
+        return calls, *self._reason(finished, bool(calls))
 
     def _reason(self, finished: Finished, called: bool) -> tuple[str, str | None]:
         """Why it ended, and the sequence that it stopped at where the engine told."""

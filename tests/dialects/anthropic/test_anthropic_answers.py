@@ -117,6 +117,14 @@ def test_a_call_that_is_no_object_is_an_error_unless_the_limit_cut_it() -> None:
     assert shape(streamed(torn, Finished(FinishReason.LENGTH))) == ["message_start", "message_delta", "message_stop"]
 
 
+def test_an_answer_that_lacks_a_call_which_the_limit_cut_is_no_end_of_a_turn() -> None:
+    torn = Delta(tool_calls=(ToolCallDelta(0, "t1", "weather", '{"city'),))
+    for reason in (FinishReason.STOP, FinishReason.TOOL_CALLS):
+        finished = Finished(reason, Usage(10, 9))
+        assert streamed(torn, finished)[-2]["delta"]["stop_reason"] == "max_tokens"
+        assert json.loads(MessageEncoder(request(), "1").whole([torn, finished]))["stop_reason"] == "max_tokens"
+
+
 def test_a_stream_of_an_engines_frames_goes_on_in_the_block_that_it_left_open() -> None:
     whole = MessageEncoder(request(stream=True), "1")
     begun = [whole.encode(each) for each in (THOUGHT, SAID)]
