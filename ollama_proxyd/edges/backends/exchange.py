@@ -128,17 +128,17 @@ class Exchange:
             self.in_flight -= 1
 
     async def _asked(self, dialect: Dialect, request: Request, rendered: Rendered) -> Reply:
-        """The engine's reply; one that refuses what was added to the request is asked without it, from then on."""
-        if rendered.added is not None and rendered.added == self._refused:
-            rendered = _without_added(rendered)
+        """The engine's reply; one that takes the request only without what was added is asked so from then on."""
         try:
             return await self._server.post(rendered.path, _posted(dialect, request, rendered), request.hints)
         except ProxyError as error:
             is_of_it = error.status in _INVALID and (rendered.added or "\0") in f"{error.message} {error.detail}"
             if not is_of_it:
                 raise
-        self._refused, rendered = rendered.added, _without_added(rendered)
-        return await self._server.post(rendered.path, _posted(dialect, request, rendered), request.hints)
+        bare = await off_loop(len(rendered.body), partial(_without_added, rendered))
+        reply = await self._server.post(bare.path, _posted(dialect, request, bare), request.hints)
+        self._refused = rendered.added  # some engines repeat the whole request in whatever they complain of
+        return reply
 
     def _keep_s(self, dialect: Dialect, request: Request, model: str) -> int | None:
         """How long the model is to stay, where the client does not say and the engine takes it.
@@ -153,6 +153,8 @@ class Exchange:
     def _rendered(self, dialect: Dialect, request: Request, model: str, keep_s: int | None) -> Rendered:
         """The request for the engine, with what asks it to keep the model, and to go on from a begun answer."""
         rendered = dialect.render(request, model)
+        if rendered.added is not None and rendered.added == self._refused:
+            rendered = _without_added(rendered)
         if self._options is not None and dialect is self._speaks[0]:
             rendered = self._options.added(request, rendered)
         if keep_s is not None and self._keeping.field is not None:

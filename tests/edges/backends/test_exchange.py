@@ -383,6 +383,20 @@ async def test_an_engine_that_refuses_what_is_added_to_a_request_is_asked_withou
             await events_of(backend, asked)
 
 
+async def test_an_engine_that_repeats_the_request_in_its_complaints_is_asked_for_the_usage_still() -> None:
+    async def picky(request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        if asked.get("seed") == 13:
+            return web.json_response({"detail": [{"loc": ["body"], "msg": "no such seed", "input": asked}]}, status=422)
+        return await streams(OPENAI_STREAM, content_type=SSE)(request)
+
+    async with serving(FakeEngine({CHAT: picky})) as engine, backend_at(engine.url, Api.OPENAI) as backend:
+        with pytest.raises(ProxyError, match="no such seed"):
+            await events_of(backend, ollama_request(stream=True, options={"seed": 13}))
+        await events_of(backend, ollama_request(stream=True))
+        assert "stream_options" in json.loads(engine.asked[-1].body)
+
+
 async def test_an_ollama_backend_answers_an_openai_client() -> None:
     routes = {API_CHAT: streams(*sevens(OLLAMA_STREAM), content_type=NDJSON)}
     events = await answer(Api.OLLAMA, routes, openai_request(user="somebody"))
