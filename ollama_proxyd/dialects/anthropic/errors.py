@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ollama_proxyd.core.errors import LACKS_CONTEXT, TOO_LONG, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import TOO_LONG, ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import object_in
 from ollama_proxyd.dialects.framing.reported import bounded, sentence
@@ -39,17 +39,16 @@ def stream_error(error: ProxyError) -> bytes:
 
 def _body(error: ProxyError) -> dict[str, Json]:
     status = status_of(error)
-    told = _engines_own(error) or {
+    own = _engines_own(error) or {
         "type": TYPES.get(status, _INVALID if status < 500 else _API),
-        "message": _message(error),
+        "message": error.message,
     }
-    return {"type": "error", "error": told}
+    return {"type": "error", "error": {**own, "message": _message(str(own["message"]), error.code)}}
 
 
-def _message(error: ProxyError) -> str:
+def _message(said: str, code: str | None) -> str:
     """What was wrong; of a long prompt in the words by which Anthropic's clients know that they can shorten it."""
-    is_told = error.code not in {TOO_LONG, LACKS_CONTEXT} or error.message.lower().startswith(_TOO_LONG)
-    return error.message if is_told else f"{_TOO_LONG}: {error.message}"
+    return f"{_TOO_LONG}: {said}" if code == TOO_LONG and not said.lower().startswith(_TOO_LONG) else said
 
 
 def _engines_own(error: ProxyError) -> dict[str, Json] | None:

@@ -1,9 +1,11 @@
 """Errors and lists of models as OpenAI clients read them."""
 
+import json
+
 import msgspec
 import pytest
 
-from ollama_proxyd.core.errors import LACKS_CONTEXT, TOO_LONG, ErrorKind, ProxyError
+from ollama_proxyd.core.errors import TOO_LONG, ErrorKind, ProxyError
 from ollama_proxyd.dialects.anthropic.errors import render_error as render_anthropic
 from ollama_proxyd.dialects.openai.errors import TABLE, render_error, stream_error
 from ollama_proxyd.dialects.openai.models import render_list, render_one
@@ -93,10 +95,14 @@ def test_a_prompt_that_is_too_long_has_the_code_and_the_words_by_which_agents_sh
             told = msgspec.json.decode(body)["error"]
             assert (told["code"], told["message"]) == ("context_length_exceeded", words)
         assert msgspec.json.decode(render_anthropic(error)[1])["error"]["message"] == f"prompt is too long: {words}"
-    ours = ProxyError(ErrorKind.UNAVAILABLE, "the context of m there is too small", code=LACKS_CONTEXT)
-    assert msgspec.json.decode(render_anthropic(ours)[1])["error"]["message"].startswith(
-        "prompt is too long: the context"
+    theirs = json.dumps(
+        {"type": "error", "error": {"type": "invalid_request_error", "message": "maximum context length"}}
     )
+    error = ProxyError(ErrorKind.UPSTREAM_REJECTED, words, status=400, detail=theirs, code=TOO_LONG)
+    assert msgspec.json.decode(render_anthropic(error)[1])["error"] == {
+        "type": "invalid_request_error",
+        "message": "prompt is too long: maximum context length",
+    }
     once = ProxyError(ErrorKind.UPSTREAM_REJECTED, "Prompt is too long: 9 > 4", status=400, code=TOO_LONG)
     assert msgspec.json.decode(render_anthropic(once)[1])["error"]["message"] == "Prompt is too long: 9 > 4"
 
