@@ -185,7 +185,8 @@ class Foundation:
         self.tasks.start("check", self.services.health.check_all())
 
     async def drain(self, within_s: float) -> None:
-        """Let running requests finish; what still runs then is cut off, and its clients are told so."""
+        """Let running requests finish; what still runs then is cut off and its clients told so. Pulls end at once."""
+        await self.services.frontends.sync.close()
         is_quiet = await self.activity.quiet(within_s)
         self.services.admission.refuse_all("the proxy stops")
         self.services.gateway.deferral.refuse_all("the proxy stops")
@@ -199,7 +200,6 @@ class Foundation:
     async def close(self, can_start: Callable[[], bool]) -> None:
         """End the background work and close every connection; `can_start` says whether another daemon could follow."""
         await self.tasks.close()
-        await self.services.frontends.sync.close()
         self.services.energy.close()
         self.services.history.hand_over()
         await self.services.health.close()

@@ -3,7 +3,7 @@
 import re
 
 MOST_CHARACTERS = 60
-_WHERE = re.compile(r"\bhttps?://\S+ ")
+_WHERE = re.compile(r"\b(at )?https?://\S+ ")
 _ASIDE = re.compile(r" \([^()]*\)")
 
 

@@ -103,6 +103,8 @@ async def test_a_front_end_of_another_gateways_words_serves(start: Start, engine
     assert engines[0].bodies[-1]["options"]["temperature"] == 0.5
     assert (await ask(running, "/api/embed", {"model": "small:1b", "input": "x"}, host="chat.test")).status == 403
     assert (await ask(running, "/v1.0/frontends", host="chat.test")).status == 403, "no front end answers the admin API"
+    refused, told = await ours("POST", "/v1.0/frontends", wanted)
+    assert (refused, told["Error"]) == (405, "BadRequest")
     assert (await ours("DELETE", "/v1.0/frontends/chat"))[0] == 204
     assert (await ask(running, "/api/tags", host="chat.test")).status == 403
 

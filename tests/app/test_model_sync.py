@@ -54,6 +54,17 @@ async def test_what_is_lacking_is_pulled_with_its_progress_and_then_served(
             await asyncio.sleep(0.01)
 
 
+async def test_a_daemon_that_stops_breaks_pulls_off_without_a_word_and_begins_none(
+    start: Start, engines: tuple[Engine, Engine], lines: list[str]
+) -> None:
+    engines[0].may_end.clear()
+    running = await start(config(engines, requiring("a:1b", "b:1b"), model_sync={"max_parallel": 1}), Demo.NEVER)
+    await until(running, lambda all_: any(each["completed_bytes"] for each in all_))
+    await running.daemon.stop()
+    assert len(engines[0].pulls) == 1
+    assert not [line for line in lines if "does not pull" in line]
+
+
 async def test_only_so_many_are_pulled_at_once(start: Start, engines: tuple[Engine, Engine]) -> None:
     engines[0].may_end.clear()
     frontend = requiring("a:1b", "b:1b", "c:1b")

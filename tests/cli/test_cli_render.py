@@ -242,6 +242,7 @@ def test_answers_that_were_given_again_are_told_with_what_they_spared() -> None:
             "https://a.example:8443 has a certificate that is not trusted (self-signed); name it in ca_file",
             "down: has a certificate that is not trusted",
         ),
+        ("backend npu at http://127.0.0.1:9 broke off its answer", "down: backend npu broke off its answer"),
         ("http://[::1]:1 answered 500 (internal) " + "x" * 400, "down: answered 500 " + "x" * 40 + "…"),
     ],
 )

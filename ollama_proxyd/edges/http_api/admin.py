@@ -24,6 +24,7 @@ _WORDS = {
     HTTPStatus.UNAUTHORIZED: "AuthenticationFailed",
     HTTPStatus.FORBIDDEN: "AuthorizationFailed",
     HTTPStatus.NOT_FOUND: "NotFound",
+    HTTPStatus.METHOD_NOT_ALLOWED: "BadRequest",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "TooLarge",
     HTTPStatus.TOO_MANY_REQUESTS: "SlowDown",
 }
