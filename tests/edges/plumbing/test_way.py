@@ -225,3 +225,12 @@ def test_a_start_reads_no_certificates_of_the_system_and_leaves_the_environment_
     )
     told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=120, check=True)
     assert told.stdout.split() == ["0", "1"], "if aiohttp's own is not empty, something imports it before lean_aiohttp"
+
+
+def test_a_start_loads_no_library_of_c_plus_plus_and_leaves_the_environment_as_it_was() -> None:
+    look = (
+        "import os, ollama_proxyd.cli.main; "
+        "print('libstdc++' in open('/proc/self/maps').read(), os.environ.get('FROZENLIST_NO_EXTENSIONS'))"
+    )
+    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=120, check=True)
+    assert told.stdout.split() == ["False", "None"]
