@@ -13,6 +13,8 @@ def shortened(value: Any) -> Any:
     """A value of JSON with each number in it shortened."""
     if isinstance(value, float):
         return _number(value)
+    if value is None or isinstance(value, str | int):
+        return value
     if isinstance(value, Mapping):
         return {key: shortened(each) for key, each in value.items()}
     return [shortened(each) for each in value] if isinstance(value, list | tuple) else value
