@@ -20,6 +20,7 @@ from ollama_proxyd.core.readings import (
 )
 
 _READINGS: Final = attrgetter(*DEVICE_READINGS)
+_DRAWN: Final = frozenset({"energy_j", "power_w"})
 _PARTS: Final = tuple(field.name for field in fields(SystemState) if field.name != "devices")
 
 
@@ -65,12 +66,12 @@ def _by_id(said: Sequence[Sensed]) -> list[list[DeviceState]]:
 
 
 def _device(said: list[DeviceState], before: DeviceState | None) -> DeviceState:
-    """A counter's reading is a new one also where it says the same: nothing was drawn since."""
+    """A reading of what is drawn is a new one also where it says the same: it speaks of the time since the last."""
     parts: dict[str, Any] = {}
     each_said = [_READINGS(device) for device in said]
     for name, *told in zip(DEVICE_READINGS, *each_said, strict=True):
         part = told[0] if len(told) == 1 else _best(told)
-        parts[name] = part if before is None or name == "energy_j" else _kept(part, getattr(before, name))
+        parts[name] = part if before is None or name in _DRAWN else _kept(part, getattr(before, name))
     hardware = (device.hardware for device in said if device.hardware is not Hardware.UNKNOWN)
     power_state = (device.power_state for device in said if device.power_state is not PowerState.UNKNOWN)
     return replace(

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.merging import merge, without_readings
 from ollama_proxyd.core.readings import (
@@ -118,11 +120,12 @@ def test_a_value_that_did_not_change_stays_the_reading_that_it_was() -> None:
     assert warmer.hottest_c == Reading(51.0, 3.0)
 
 
-def test_a_counter_is_read_anew_also_where_it_says_the_same() -> None:
+@pytest.mark.parametrize("name", ["energy_j", "power_w"])
+def test_what_is_drawn_is_read_anew_also_where_it_is_the_same(name: str) -> None:
     def said(at_s: float) -> Sensed:
-        return Sensed(devices=(device("cpu", Hardware.CPU, at_s, energy_j=100.0),))
+        return Sensed(devices=(device("cpu", Hardware.CPU, at_s, **{name: 100.0}),))
 
-    assert of(said(2.0), before=of(said(1.0))).devices[0].energy_j == Reading(100.0, 2.0)
+    assert getattr(of(said(2.0), before=of(said(1.0))).devices[0], name) == Reading(100.0, 2.0)
 
 
 def test_a_lost_sensor_leaves_its_devices_and_takes_its_readings() -> None:
