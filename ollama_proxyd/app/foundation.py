@@ -101,7 +101,7 @@ class Foundation:
             ledger=ledger,
             energy=energy,
             settings=settings,
-            keeper=Keeper(KeeperDeps(fleet, health, governor, clock, system), config.keeping),
+            keeper=Keeper(KeeperDeps(fleet, health, governor, clock, system, energy), config.keeping),
             system=system,
             store=store,
             clock=clock,

@@ -1,10 +1,13 @@
 """What a device's instruments say of the energy that it drew between two readings."""
 
+from collections.abc import Sequence
 from math import exp
 from typing import Final, NamedTuple
 
 from ollama_proxyd.core.energy import Source
+from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.learning import MOST_W
+from ollama_proxyd.core.readings import DeviceState, Reading, known
 
 COUNTER_ERROR: Final = 0.05
 """NVML promises 5 %; RAPL was found nearer (Khan et al., RAPL in Action, 2018)."""
@@ -71,3 +74,18 @@ class Mean:
         weight = 1 - exp(-seconds / MEMORY_S)
         self.spread += weight * (abs(value - self.value) - self.spread)
         self.value += weight * (value - self.value)
+
+
+def gauge_of(devices: Sequence[DeviceState], now_s: float) -> Gauge | None:
+    """The energy counter of the first that has one, else the watts of the first that tells them.
+
+    The processor's package is spoken for by RAPL, else by the graphics of AMD's processors, which tell the power of the
+    whole socket. Watts that did not change are those of now.
+    """
+    for device in sorted(devices, key=lambda each: each.hardware is not Hardware.CPU):
+        if isinstance(device.energy_j, Reading):
+            return Gauge(device.energy_j.at_s, device.energy_j.value, known(device.power_w))
+    for device in devices:
+        if isinstance(device.power_w, Reading):
+            return Gauge(now_s, None, device.power_w.value)
+    return None

@@ -67,6 +67,7 @@ class PowerDomain:
         """Joules of idle tails by the backend and the model that caused them."""
         self._base_w, self._tail_w, self._scale = Mean(), Mean(), Mean()
         """What it draws with nothing of ours, with a tail, and what work needs as a multiple of the expected."""
+        self._unused_w = Mean()
 
     @property
     def drawn_j(self) -> float | None:
@@ -77,6 +78,11 @@ class PowerDomain:
     def base_w(self) -> float | None:
         """What it draws where nothing of ours is there; None where that was never seen."""
         return self._base_w.value
+
+    @property
+    def unused_w(self) -> float | None:
+        """What it draws more with unused models in memory; None where that was never seen."""
+        return self._unused_w.value
 
     def consumer(self, consumer_id: str) -> Consumer:
         """A device of the domain by its id."""
@@ -232,6 +238,8 @@ class PowerDomain:
             self._base_w.add(parts.base_j / seconds, seconds)
         elif max([each.tail_s for each in expected.tail_j], default=0.0) >= MOSTLY * seconds:
             self._tail_w.add(parts.tail_j / seconds, seconds)
+            if self._base_w.value is not None and all(each.is_resident for each in expected.tail_j):
+                self._unused_w.add(parts.tail_j / seconds, seconds)
 
     def _has_tail(self, consumer: Consumer) -> bool:
         """Whether a model lies unused in its memory, or the context of one that left keeps a card awake."""

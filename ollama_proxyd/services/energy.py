@@ -1,7 +1,7 @@
 """Owns the energy accounts of devices: what each attempt, each idle tail and the rest of the machine cost."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ollama_proxyd.core.attempts import AttemptEnded
@@ -11,7 +11,7 @@ from ollama_proxyd.core.energy import Account, Energy, Source
 from ollama_proxyd.core.energy_sums import Sums, together
 from ollama_proxyd.core.events import Finished
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware, Health
-from ollama_proxyd.core.gauge import Gauge
+from ollama_proxyd.core.gauge import Gauge, gauge_of
 from ollama_proxyd.core.policy.residence import idle_power_w
 from ollama_proxyd.core.power_domain import Key, PowerDomain, look_at
 from ollama_proxyd.core.power_shares import PREFILL_SHARE, Rates, Share, by_phase
@@ -156,7 +156,7 @@ class EnergyAccounts:
             device = devices.get(domain.id)
             within = integrated if domain.id == PACKAGE else [] if device is None else [device]
             is_asleep = device is not None and device.power_state is PowerState.ASLEEP
-            self._settle(domain, now_s, _gauge(within, now_s), is_asleep=is_asleep)
+            self._settle(domain, now_s, gauge_of(within, now_s), is_asleep=is_asleep)
         self._look_at_battery(system, now_s)
 
     def _look_at_battery(self, system: SystemState, now_s: float) -> None:
@@ -221,6 +221,11 @@ class EnergyAccounts:
         for domain in self._domains.values():
             self._settle(domain, self._clock.monotonic(), None)
 
+    def unused_w(self, spec: BackendSpec) -> float | None:
+        """What an unused model draws in its card's memory; None where instruments have not shown it."""
+        device = device_of(spec, self._system.value.devices)
+        return None if device is None or device.hardware in INTEGRATED else self._domain_of(device, "").unused_w
+
     @property
     def totals(self) -> Sums:
         """Joules since the daemon started, up to the last reading of sensors or the last attempt."""
@@ -268,21 +273,6 @@ class EnergyAccounts:
 def _names(key: Key) -> tuple[str, str, str]:
     device, account, source = key
     return device, account.value, source.value
-
-
-def _gauge(devices: Sequence[DeviceState], now_s: float) -> Gauge | None:
-    """The energy counter of the first that has one, else the watts of the first that tells them.
-
-    The processor's package is spoken for by RAPL, else by the graphics of AMD's processors, which tell the power of the
-    whole socket. Watts that did not change are those of now.
-    """
-    for device in sorted(devices, key=lambda each: each.hardware is not Hardware.CPU):
-        if isinstance(device.energy_j, Reading):
-            return Gauge(device.energy_j.at_s, device.energy_j.value, known(device.power_w))
-    for device in devices:
-        if isinstance(device.power_w, Reading):
-            return Gauge(now_s, None, device.power_w.value)
-    return None
 
 
 def _rates(metered: Metered, now_s: float, finished: Finished) -> Rates | None:

@@ -28,6 +28,7 @@ from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.residency import Place, expires_unix_s, has_in_memory
 from ollama_proxyd.core.values import value
 from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.health import HealthMonitor
@@ -54,6 +55,7 @@ class KeeperDeps:
     governor: Governor
     clock: Clock
     system: Cell[SystemState]
+    energy: EnergyAccounts
 
 
 class Keeper:
@@ -203,7 +205,8 @@ class Keeper:
 
     def _show(self, view: BackendView) -> None:
         """Have the policy know whether the proxy keeps models there."""
-        memory = self.known.memory(view, is_kept_by_us=self._keeps(view.spec.id))
+        idle_w = self._deps.energy.unused_w(view.spec)
+        memory = self.known.memory(view, is_kept_by_us=self._keeps(view.spec.id), idle_w=idle_w)
         if memory is not view.memory:
             self._deps.fleet.note_memory(view.spec.id, memory)
 

@@ -19,6 +19,8 @@ from ollama_proxyd.services.ports import Clock
 
 SHORTEST_LOAD_S = 0.05
 """Less is what an engine needs to see that a model is loaded already."""
+NEWS_SHARE = 0.05
+"""Measured watts that differ by less from those that are known are no news."""
 MOST_MODELS = 1000
 """So many models are remembered; the rest of a longer list teaches nothing."""
 
@@ -37,16 +39,17 @@ class KeepingFacts:
         self._expires_s: dict[str, dict[str, float]] = {}
         self._load_s: dict[str, dict[str, float]] = {}
 
-    def memory(self, view: BackendView, *, is_kept_by_us: bool) -> Memory:
+    def memory(self, view: BackendView, *, is_kept_by_us: bool, idle_w: float | None = None) -> Memory:
         """What is known of a backend, with live views; the same object until something else has changed."""
         backend_id = view.spec.id
         known = self._memories.get(backend_id)
         if known is None:
             live = (self.expires_s(backend_id), self._gaps_s, self._load_s.setdefault(backend_id, {}))
             known = self._memories[backend_id] = Memory(is_kept_by_us, *live)
-        now = is_kept_by_us, view.start_s, view.is_off
-        if now != (known.is_kept_by_us, known.start_s, known.is_off):
-            known = replace(known, is_kept_by_us=is_kept_by_us, start_s=view.start_s, is_off=view.is_off)
+        idle_w = known.idle_w if idle_w is None or _is_near(idle_w, known.idle_w) else idle_w
+        now = is_kept_by_us, view.start_s, view.is_off, idle_w
+        if now != (known.is_kept_by_us, known.start_s, known.is_off, known.idle_w):
+            known = replace(known, is_kept_by_us=is_kept_by_us, start_s=view.start_s, is_off=view.is_off, idle_w=idle_w)
             self._memories[backend_id] = known
         return known
 
@@ -86,6 +89,11 @@ class KeepingFacts:
             each_s = 1 / (memory.bytes_per_s or LOAD_BYTES_PER_S)
             each_s += _share(size_bytes) * (max(load_s - LOAD_OVERHEAD_S, 0.0) / size_bytes - each_s)
             self._memories[backend_id] = replace(memory, bytes_per_s=1 / each_s)
+
+
+def _is_near(measured_w: float, known_w: float | None) -> bool:
+    """Whether a measurement is no news."""
+    return known_w is not None and abs(measured_w - known_w) <= NEWS_SHARE * known_w
 
 
 def _share(size_bytes: float) -> float:

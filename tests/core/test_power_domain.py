@@ -140,6 +140,30 @@ def test_what_a_card_draws_with_an_unused_model_is_its_idle_tail() -> None:
     assert of(domain, Account.IDLE_TAIL) == pytest.approx(2700.0) == domain.tails["ollama", "tiny"]
 
 
+def test_what_unused_models_draw_is_told_apart_from_the_context_that_outlives_them() -> None:
+    domain = card()
+    domain.settle(0.0, counter(0.0, 0.0), is_asleep=True)
+    gpu = domain.consumer("card")
+    gpu.idle_w = 5.0
+    domain.end(begin(domain, gpu, 0.0, 50.0), 2.0, None)
+    domain.settle(2.0, counter(2.0, 100.0))
+    assert domain.unused_w is None
+    gpu.is_resident = True
+    domain.settle(12.0, counter(12.0, 100.0 + 90.0))
+    gpu.is_resident = False
+    domain.settle(22.0, counter(22.0, 190.0 + 60.0))
+    assert domain.unused_w == pytest.approx(9.0)
+
+
+def test_what_unused_models_draw_is_unknown_where_the_base_is() -> None:
+    domain = card()
+    domain.settle(0.0, counter(0.0, 0.0))
+    gpu = domain.consumer("card")
+    gpu.is_resident, gpu.idle_w = True, 5.0
+    domain.settle(10.0, counter(10.0, 300.0))
+    assert domain.unused_w is None
+
+
 def test_a_context_keeps_a_card_awake_only_so_long_and_then_others_do() -> None:
     domain = card()
     domain.settle(0.0, counter(0.0, 0.0))

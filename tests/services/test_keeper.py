@@ -10,12 +10,13 @@ import pytest
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import IN_USE, ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason, Timings
-from ollama_proxyd.core.fleet import BackendView, Health, LoadedModel, Model, Probe
+from ollama_proxyd.core.fleet import BackendView, Hardware, Health, LoadedModel, Model, Probe
 from ollama_proxyd.core.keeping import Kept, KeptBy, Memory
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.decision import Decision, Ranked
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.residence import Residence
+from ollama_proxyd.core.readings import NO_SENSOR, DeviceState, PowerState, Reading, SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import LoadAction, Operation, Request
 from ollama_proxyd.services.bundle import Services
@@ -127,6 +128,28 @@ async def test_the_engine_is_asked_to_keep_a_model_until_loading_again_would_cos
     assert str(kept.reason) == (
         f"unloads after {KEEP_S:.0f} s without requests: loading again costs {AGAIN_J:.0f} J, keeping an estimated 9 W"
     )
+
+
+async def test_what_its_card_draws_with_an_unused_model_says_how_long_it_is_kept(bench: Bench) -> None:
+    def show(joules: float | None) -> None:
+        state = PowerState.ASLEEP if joules is None else PowerState.AWAKE
+        said = NO_SENSOR if joules is None else Reading(joules, bench.clock.monotonic())
+        card = DeviceState("0000:01:00.0", Hardware.NVIDIA, "", power_state=state, energy_j=said)
+        bench.services.system.set(SystemState(devices=(card,)))
+
+    async with Tasks("energy") as tasks:
+        bench.services.energy.follow(tasks)
+        for joules in (None, 0.0):
+            show(joules)
+            await settle()
+        await bench.ask()
+        await pass_by(10)
+        show(240.0)
+        await settle()
+        await bench.services.health.check_all()
+    (kept,) = bench.kept
+    assert kept.keep_s == pytest.approx(KEEP_S * 9 / 24)
+    assert "as measured 24 W" in str(kept.reason)
 
 
 async def test_what_the_engine_lets_go_of_by_itself_needs_no_request(bench: Bench) -> None:
