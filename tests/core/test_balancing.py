@@ -9,7 +9,7 @@ import pytest
 from ollama_proxyd.core.fleet import FleetView, Health
 from ollama_proxyd.core.frontends import Balancing, Frontend
 from ollama_proxyd.core.policy.decision import Decision
-from tests.core.reference_profile import REFERENCE, ask, order
+from tests.core.reference_profile import REFERENCE, ask, device, machine, order
 
 FLEET: FleetView = REFERENCE
 OTHERS = [each for each in Balancing if each is not Balancing.ENERGY]
@@ -31,6 +31,12 @@ def equals(fleet: FleetView = FLEET) -> set[str]:
 def test_round_robin_takes_each_backend_in_turn() -> None:
     taken = Counter(first(Balancing.ROUND_ROBIN, turn) for turn in range(3 * len(equals())))
     assert taken == dict.fromkeys(equals(), 3)
+
+
+def test_limits_of_the_mode_that_give_way_to_save_joules_hold_for_who_does_not_go_by_them() -> None:
+    fleet, hot = FLEET[1:], machine(*[device(each, temperature_c=86.0) for each in ("igpu", "nvidia")])
+    assert order(ask(fleet, system=hot))[0] == "igpu"
+    assert {at(Balancing.ROUND_ROBIN, turn, fleet, system=hot).ranked[0].backend_id for turn in range(4)} == {"cpu"}
 
 
 def test_the_reason_names_the_rule_the_front_end_and_what_it_costs() -> None:

@@ -26,8 +26,8 @@ def rule_of(query: Query) -> Balancing:
 def balanced(ranked: Sequence[Ranked], query: Query, fleet: FleetView) -> Sequence[Ranked]:
     """The backends with the one that the front end's rule chooses before the others.
 
-    Limits of the mode and failures stand as they are: it chooses among the equals of the best. Where some of these
-    have a free slot it is one of them, but for sticky requests, which wait where they are.
+    Limits of the mode and failures stand as they are: it chooses among those within where there are any. Where some of
+    these have a free slot it is one of them, but for sticky requests, which wait where they are.
     """
     rule = rule_of(query)
     if rule is Balancing.ENERGY or len(ranked) < 2:
@@ -36,7 +36,7 @@ def balanced(ranked: Sequence[Ranked], query: Query, fleet: FleetView) -> Sequen
         equals = [each for each in ranked if _CURED_BY_WAITING.issuperset([limit.code for limit in each.beyond])]
         equals = equals or [*ranked]
     else:
-        equals = [each for each in ranked if bool(each.beyond) is bool(ranked[0].beyond)]
+        equals = [each for each in ranked if not each.beyond] or [*ranked]
         equals = [each for each in equals if not each.queue_wait_s] or equals
     busy = {view.spec.id: view.in_flight / view.slots for view in fleet}
     chosen = _RULES[rule](sorted(equals, key=lambda each: each.backend_id), query.hints.turn, busy)
