@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -31,14 +31,13 @@ class Frontends:
     def __init__(self, clock: Clock, ledger: Ledger, sync: ModelSync) -> None:
         self.sync = sync
         self._clock = clock
-        self._ledger = ledger
         self._by_name: dict[str, FrontendSettings] = {}
         self._allowances: dict[str, Allowance] = {}
         self._turns: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._requests: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
-        self._stop_listening: Callable[[], None] | None = None
+        ledger.outcomes.listen(self._count)
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -53,11 +52,6 @@ class Frontends:
             if (limit := each.requests_per_minute) is not None:
                 left = before[each.name].left_at(now_s) if each.name in before else limit
                 self._allowances[each.name] = Allowance(limit, min(left, limit), now_s)
-        if frontends and self._stop_listening is None:
-            self._stop_listening = self._ledger.outcomes.listen(self._count)
-        elif not frontends and self._stop_listening is not None:
-            self._stop_listening()
-            self._stop_listening = None
 
     def find(self, name: str) -> FrontendSettings:
         """One of them; raises ProxyError that names all where there is none."""
