@@ -26,7 +26,7 @@ def succeeded(done: Done) -> str:
     return done.stdout
 
 
-def test_installed_used_installed_again_and_uninstalled(person: Person) -> None:
+def test_installed_used_upgraded_kept_from_a_broken_version_and_uninstalled(person: Person) -> None:
     (person.home / "notes.txt").write_text("mine")
     before = picture(person.home)
     said = succeeded(person.install())
@@ -38,32 +38,29 @@ def test_installed_used_installed_again_and_uninstalled(person: Person) -> None:
     for path in ("man/man1/ollama-proxyctl.1", "bash-completion/completions/ollama-proxyctl"):
         assert (person.home / ".local/share" / path).exists(), path
 
-    (person.home / APP / "environments" / "of a killed run" / "bin").mkdir(parents=True)
-    succeeded(person.install())
-    assert len(list((person.home / APP / "environments").iterdir())) == 1
-    succeeded(person.uninstall())
-    assert picture(person.home).keys() - before.keys() == {".config", ".config/ollama-proxyd", CONFIG}
-
-
-def test_an_upgrade_takes_the_place_of_the_old_version_and_a_broken_one_does_not(person: Person) -> None:
-    succeeded(person.install())
     first = set((person.home / APP / "environments").iterdir())
+    (person.home / APP / "environments" / "of a killed run" / "bin").mkdir(parents=True)
     package = person.checkout / "ollama_proxyd" / "__init__.py"
-    good = package.read_text()
-    package.write_text(re.sub(r'__version__ = ".*"', '__version__ = "99.0.0"', good))
+    package.write_text(re.sub(r'__version__ = ".*"', '__version__ = "99.0.0"', package.read_text()))
     assert "installed" in succeeded(person.install())
     assert person.version() == "99.0.0"
     environments = set((person.home / APP / "environments").iterdir())
     assert len(environments) == 1
     assert environments != first
 
-    before = picture(person.home)
-    (person.checkout / "ollama_proxyd/cli/main.py").write_text("raise RuntimeError\n")
+    upgraded = picture(person.home)
+    program = person.checkout / "ollama_proxyd/cli/main.py"
+    good = program.read_text()
+    program.write_text("raise RuntimeError\n")
     done = person.install()
     assert done.returncode == 1
     assert "does not run" in done.stderr
-    assert picture(person.home) == before
+    assert picture(person.home) == upgraded
     assert person.version() == "99.0.0"
+
+    program.write_text(good)
+    succeeded(person.uninstall())
+    assert picture(person.home).keys() - before.keys() == {".config", ".config/ollama-proxyd", CONFIG}
 
 
 def test_with_a_prefix_everything_is_below_it_but_the_configuration(person: Person, tmp_path: Path) -> None:
