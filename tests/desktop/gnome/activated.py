@@ -31,7 +31,7 @@ class ActivatedDaemon:
         self.log = folder / "daemon.log"
         config = config_of(
             efficiency={"default_mode": "Balanced", "auto": {"dwell_s": 0}, "quiet_hours": {"enabled": False}},
-            sensors={"sysfs_root": str(sysfs), "idle_interval_s": 0.1, "busy_interval_s": 0.1},
+            sensors={"sysfs_root": str(sysfs), "idle_interval_s": 0.5, "busy_interval_s": 0.5},
         )
         self.url = f"http://127.0.0.1:{config['server']['http_port']}"
         (folder / "config.yaml").write_text(yaml.safe_dump(config))

@@ -1,5 +1,6 @@
 """Notifications: of what happened by itself, with the reason, once; never of the person's own click."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -162,7 +163,13 @@ def test_throttling_is_told_while_a_request_runs_on_that_device_and_withdrawn_af
 
 def test_throttling_is_told_only_where_it_is_wanted(desktop: Desktop) -> None:
     desktop.start_in("Balanced")
-    throttle_for_a_moment(desktop, 4)
+    counts = itertools.count(4)
+
+    def is_throttled() -> bool:
+        throttle_for_a_moment(desktop, next(counts))
+        return bool(desktop.daemon.get("Thermal", "ThrottlingActive"))
+
+    wait_until(is_throttled, "the processor is throttled")
     wait_until(lambda: desktop.daemon.get("Thermal", "ThrottlingActive") is False, "it is over")
     assert told(desktop, "throttled") == []
 
