@@ -87,6 +87,7 @@ def _mended(told: dict[str, Json], kind: type[Passed], known: Mapping[str, Json]
     """The object with the members of its type as that has them; ValidationError where a required one is missing."""
     fields = msgspec.structs.fields(kind)
     named = {field.encode_name: known[field.encode_name] for field in fields if field.encode_name in known}
+    told = {name: each for name, each in told.items() if each is not None or name not in named}
     found = dict(kind.prepared(named | told))
     for field in fields:
         name, is_odd = field.encode_name, False

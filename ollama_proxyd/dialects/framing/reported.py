@@ -85,7 +85,9 @@ class Report(msgspec.Struct):
         if told is None and not self._has_failed:
             return None
         if isinstance(told, str) and isinstance(self.message, str) and self.message.strip():
-            return f"{told}: {self.message}"  # many frameworks name the status in the one, the cause in the other
+            return (
+                told if told == self.message else f"{told}: {self.message}"
+            )  # many frameworks name the status in the one, the cause in the other
         if sentence(told) is None:
             told = sentence([self.message, self.msg, self.title, self.reason, {"response": self.response}]) or told
         return told or True

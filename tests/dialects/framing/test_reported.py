@@ -88,6 +88,11 @@ def line(told: Any) -> bytes:
     return json.dumps(told).encode() + b"\n"
 
 
+def test_a_failure_that_is_told_in_two_members_is_told_once() -> None:
+    told = fails(ChunkDecoder(), event({"error": WORDS, "message": WORDS})).message
+    assert told.count(WORDS) == 1
+
+
 @pytest.mark.parametrize("report", REPORTS)
 def test_the_words_of_a_report_are_those_of_the_failure(report: Any) -> None:
     text = json.dumps(report).encode()

@@ -286,6 +286,16 @@ async def test_each_call_has_an_id_of_its_own_since_results_are_told_apart_by_it
     assert all(streamed)
 
 
+async def test_a_whole_answer_without_an_id_gets_one_and_so_do_its_calls() -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "tool_calls": [WHOLE_CALL]}, "finish_reason": "tool_calls"}
+    sent = {"id": None, "object": "chat.completion", "created": None, "model": None, "choices": [choice]}
+    answers = {ROUTE[Api.OPENAI]: streams(json.dumps(sent).encode(), content_type="application/json")}
+    told = json.loads(frames(await answer(Api.OPENAI, answers, openai_request(stream=False, tools=TOOLS))))
+    (call,) = told["choices"][0]["message"]["tool_calls"]
+    assert all([told["id"], told["created"], told["model"]])
+    assert told["id"] in call["id"]
+
+
 async def test_an_answer_with_calls_ends_by_them_whatever_the_engine_says_since_clients_act_on_that() -> None:
     assert (await whole({**WHOLE_CALL, "id": "c"}, finish="stop"))["finish_reason"] == "tool_calls"
     assert (await whole({**WHOLE_CALL, "id": "c"}, finish="length"))["finish_reason"] == "length"

@@ -170,6 +170,8 @@ async def test_items_of_tools_that_openai_runs_end_no_conversation_and_free_call
     items = [
         {"role": "user", "content": "weather?"},
         {"type": "web_search_call", "id": "w", "status": "completed", "action": {"type": "search", "query": "q"}},
+        {"type": "mcp_call", "id": "m", "server_label": "s", "name": "roll", "arguments": "{}", "output": "4"},
+        {"type": "mcp_approval_response", "approval_request_id": "a", "approve": True},
         {"type": "custom_tool_call", "call_id": "c1", "name": "apply_patch", "input": 'a "patch"'},
         {"type": "custom_tool_call_output", "call_id": "c1", "output": "done"},
     ]

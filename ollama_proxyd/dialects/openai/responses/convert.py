@@ -187,7 +187,8 @@ def _summed_up(item: Item, field: str) -> dict[str, Json]:
 HOSTED = frozenset(
     {
         *("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"),
-        *("mcp_list_tools", "mcp_approval_request", "tool_search_call", "tool_search_output"),
+        *("mcp_list_tools", "mcp_call", "mcp_approval_request", "mcp_approval_response"),
+        *("tool_search_call", "tool_search_output"),
     }
 )
 """What tools did that OpenAI runs; what the model said of it stands in its messages."""
