@@ -94,10 +94,11 @@ class Report(msgspec.Struct):
 
     @property
     def _has_failed(self) -> bool:
-        statuses = [*map(_http_status, (self.status, self.status_code, self.statusCode, self.code))]
+        told = self.status, self.status_code, self.statusCode, self.code
+        statuses = [_http_status(each) for each in told if each is not None]
         words = [each.lower() for each in (self.object, self.status, self.type) if isinstance(each, str)]
         is_said = any(each.endswith(_FAILING) for each in words)
-        return is_said or self.success is False or max(statuses) >= _FAILURE
+        return is_said or self.success is False or max(statuses, default=0) >= _FAILURE
 
 
 def _http_status(told: Json) -> int:
