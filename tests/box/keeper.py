@@ -21,6 +21,8 @@ from typing import Any
 PREFIX = "ollama-proxyd-box-"
 FOLDER = Path(tempfile.gettempdir())
 GRACE_S = 10.0
+BUSY_S = 60.0
+"""So long the processes of a killed container may take to be gone on a busy machine; they have no choice."""
 SETTLE = """
 count=$1
 shift
@@ -51,7 +53,7 @@ def hierarchies() -> list[Path]:
 
 def remove_group(group: Path) -> None:
     """Remove a control group and those below it, with the processes that outlived their container."""
-    deadline_s = time.monotonic() + GRACE_S
+    deadline_s = time.monotonic() + BUSY_S
     while group.exists() and time.monotonic() < deadline_s:
         for folder, _, _ in os.walk(group, topdown=False):
             with contextlib.suppress(OSError):
