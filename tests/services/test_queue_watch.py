@@ -15,18 +15,29 @@ from tests.services.test_admission import Bench, Clients, Engine, bench
 __all__ = ["bench"]
 
 
-def decisions_of(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> list[Decision]:
-    """Each decision about a request that waits, from now on."""
-    found: list[Decision] = []
+def decisions_of(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The id of each request that waits whenever it is decided anew, from now on."""
+    found: list[str] = []
     gateway = clients.services.gateway
     choose = gateway._choose_again
 
-    def noted(*asked: Any) -> Decision:
-        found.append(choose(*asked))
-        return found[-1]
+    def noted(trace: Any, *asked: Any) -> Decision:
+        found.append(trace.request.hints.request_id)
+        return choose(trace, *asked)
 
     monkeypatch.setattr(gateway, "_choose_again", noted)
     return found
+
+
+async def one_that_waits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> tuple[Clients, list[str]]:
+    """A request b that has waited for a second behind a, and what is decided anew from then on."""
+    clients = await bench(Engine("npu", slots=1))
+    decisions = decisions_of(clients, monkeypatch)
+    await clients.ask("a")
+    await clients.ask("b")
+    await pass_by(1.0)
+    decisions.clear()
+    return clients, decisions
 
 
 async def test_nothing_is_decided_while_nothing_happens(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,12 +94,7 @@ async def test_a_switch_of_the_mode_lets_one_go_at_once(bench: Bench) -> None:
 async def test_a_change_of_the_machine_has_who_waits_decided_anew(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clients = await bench(Engine("npu", slots=1))
-    decisions = decisions_of(clients, monkeypatch)
-    await clients.ask("a")
-    await clients.ask("b")
-    await pass_by(1.0)
-    decisions.clear()
+    clients, decisions = await one_that_waits(bench, monkeypatch)
     clients.services.system.set(SystemState(games=Reading(1, 0.0)))
     await pass_by(2 * PAUSE_S)
     assert decisions
@@ -98,33 +104,16 @@ async def test_a_change_of_the_machine_has_who_waits_decided_anew(
 async def test_one_that_comes_has_who_waits_decided_anew(
     bench: Bench, priority: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clients = await bench(Engine("npu", slots=1))
-    gateway, decided = clients.services.gateway, list[str]()
-    choose = gateway._choose_again
-
-    def noted(trace: Any, *asked: Any) -> Decision:
-        decided.append(trace.request.hints.request_id)
-        return choose(trace, *asked)
-
-    monkeypatch.setattr(gateway, "_choose_again", noted)
-    await clients.ask("a")
-    await clients.ask("b")
-    await pass_by(1.0)
-    decided.clear()
+    clients, decisions = await one_that_waits(bench, monkeypatch)
     await clients.ask("c", priority=priority)
     await pass_by(2 * PAUSE_S)
-    assert "b" in decided, "others may follow it or go before it now"
+    assert "b" in decisions, "others may follow it or go before it now"
 
 
 async def test_changes_in_quick_succession_are_looked_at_together(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clients = await bench(Engine("npu", slots=1))
-    decisions = decisions_of(clients, monkeypatch)
-    await clients.ask("a")
-    await clients.ask("b")
-    await pass_by(1.0)
-    decisions.clear()
+    clients, decisions = await one_that_waits(bench, monkeypatch)
     for percent in range(50):
         clients.services.system.set(SystemState(battery_percent=Reading(float(percent), 0.0)))
         await pass_by(0.01)

@@ -80,15 +80,14 @@ def decide(assessment: Assessment) -> Decision:
     aside = _set_aside(assessment, last_resort) if assessment.failing else ()
     rejected = table.unable + limited + aside
     is_any_within = Tier.WITHIN in table.by_tier(lifts_power=lifts_power(situation))
+    reason = why_chosen(situation, asked, ranked, is_any_within=is_any_within) if ranked else why_none(query, rejected)
     return Decision(
         ranked=ranked,
         rejected=rejected,
         mode=setting.chosen,
         effective_mode=setting.effective,
         mode_reason=setting.reason,
-        reason=why_chosen(situation, asked, ranked, is_any_within=is_any_within)
-        if ranked
-        else why_none(query, rejected),
+        reason=reason,
         expected_tokens=asked.output_tokens,
     )
 
