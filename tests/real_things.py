@@ -6,15 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from tests import timer
+
 ROOT = Path(__file__).parent.parent
 NOT_TRIED = "not tried on the real thing: "
 CANNOT = 3
 """The exit status by which an install script says that it cannot do it here."""
+LIMIT_S = 1500.0
+"""What an install script may take with all that it waits for; each part has a limit of its own (scripts/patiently)."""
 
 
 @cache
 def _run(script: str, *arguments: str) -> tuple[int, str, str]:
-    done = subprocess.run([ROOT / "scripts" / script, *arguments], capture_output=True, text=True, check=False)
+    command = [str(ROOT / "scripts" / script), *arguments]
+    with timer.stopped():  # the registry may be slow, which says nothing of who needs it first
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
     return done.returncode, done.stdout.strip(), done.stderr.strip()
 
 

@@ -47,14 +47,18 @@ async def test_hangs(stuck): await asyncio.Event().wait()
 }
 
 
-@pytest.mark.parametrize("code", WAYS_TO_HANG.values(), ids=WAYS_TO_HANG)
-def test_a_test_that_hangs_fails_and_the_run_goes_on(tmp_path: Path, code: str) -> None:
-    (tmp_path / "test_it.py").write_text(f"import asyncio, threading\nimport pytest\n{code}\ndef test_next(): pass\n")
+def run_with_limit(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
+    (folder / "test_it.py").write_text(code)
     plugins = ["-p", "tests.time_limit", "-p", "no:hypothesispytest", "-p", "no:xdist"]
     options = ["--timeout=0.3", "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
-    run = [sys.executable, "-m", "pytest", *plugins, *options, "--rootdir", str(tmp_path), str(tmp_path)]
+    run = [sys.executable, "-m", "pytest", *plugins, *options, "--rootdir", str(folder), str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(run, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(run, env=environment, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("code", WAYS_TO_HANG.values(), ids=WAYS_TO_HANG)
+def test_a_test_that_hangs_fails_and_the_run_goes_on(tmp_path: Path, code: str) -> None:
+    done = run_with_limit(tmp_path, f"import asyncio, threading\nimport pytest\n{code}\ndef test_next(): pass\n")
     assert "1 passed" in done.stdout, done.stdout + done.stderr
     assert "test_hangs - Failed: Timeout" in done.stdout, done.stdout
 
@@ -63,3 +67,18 @@ def test_a_process_that_cannot_end_is_ended(tmp_path: Path) -> None:
     code = "import threading; from tests import time_limit; time_limit.EXIT_S = 1; time_limit.pytest_unconfigure(); "
     hang = [sys.executable, "-c", code + "threading.Thread(target=threading.Event().wait).start()"]
     assert subprocess.run(hang, cwd=ROOT, timeout=30, check=False).returncode == -signal.SIGALRM
+
+
+def test_what_is_installed_takes_nothing_of_a_tests_time(tmp_path: Path) -> None:
+    code = """
+import time
+from tests import timer
+def test_installs():
+    with timer.stopped(): time.sleep(0.5)
+def test_hangs():
+    with timer.stopped(): pass
+    time.sleep(5)
+"""
+    done = run_with_limit(tmp_path, code)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    assert "test_hangs - Failed: Timeout" in done.stdout, done.stdout

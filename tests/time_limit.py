@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import pytest_timeout
 
+from tests import timer
+
 REPEAT_S = 10.0
 REPEATS = 4
 STRUCK = pytest.StashKey[bool]()
@@ -40,15 +42,12 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Time stands still while pytest writes down what happened; a test that swallowed its failure has failed."""
-    left_s = signal.setitimer(signal.ITIMER_REAL, 0)
-    try:
+    """No time passes while pytest writes down what happened; a test that swallowed its failure has failed."""
+    with timer.stopped():
         report = yield
         if report.passed and item.stash.get(STRUCK, False):
             report.outcome, report.longrepr = "failed", "Failed: Timeout, and something swallowed it"
         return report
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, *left_s)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
