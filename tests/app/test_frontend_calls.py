@@ -43,6 +43,26 @@ async def test_pinned_options_hold_in_calls_of_every_kind(
     assert "max_tokens" in got or "max_tokens" not in told
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/api/chat"])
+async def test_no_other_word_of_an_engine_gets_round_a_pinned_option(
+    start: Start, engines: tuple[Engine, Engine], path: str
+) -> None:
+    others: dict[str, Any] = {
+        "samplers": ["top_k"],
+        "mirostat": 2,
+        "max_new_tokens": 9000,
+        "temp": 2,
+        "extra_body": {"seed": 1},
+    }
+    asked = chat(**others, options=others) if "chat" in path else {"input": "hello", **others}
+    running = await start(config(engines, KIOSK), Demo.NEVER)
+    answered = await ask(running, path, asked, host="kiosk.test", X_Target_Backend="npu")
+    assert answered.status == 200, answered.text
+    (told,) = engines[1].bodies
+    assert not told.keys() & others.keys()
+    assert [told[name] for name in ("temperature", "seed")] == [0.25, 7]
+
+
 async def test_an_option_without_words_in_the_clients_api_reaches_an_engine_of_that_api(
     start: Start, engines: tuple[Engine, Engine]
 ) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.jsonbody import UNREADABLE, decode_fields
+from ollama_proxyd.dialects.framing.spellings import other_keys
 
 Places: TypeAlias = Mapping[str, tuple[str, ...]]
 """Where an API has each canonical option: its keys, the preferred one first; one with a dot is in a section."""
@@ -20,16 +21,18 @@ _NULL = b"null"
 def placed(body: bytes, places: Places, pinned: Mapping[str, Json], defaults: Mapping[str, Json]) -> bytes:
     """The body with these options; pinned ones in place of the client's, defaults where it has none.
 
-    ProxyError where it is no JSON object. Keys in other letters go too: some engines read them without regard to case.
+    ProxyError where it is no JSON object. With a pinned one all goes by which an engine would take it from elsewhere.
+    Keys in other letters go too: some engines read them without regard to case.
     """
     fields = decode_fields(body)
+    own = frozenset(key.rpartition(".")[0] for keys in places.values() for key in keys)
     sections: dict[str, dict[str, msgspec.Raw]] = {"": fields}
     for options, is_pinned in ((pinned, True), (defaults, False)):
         for name, value in options.items():
             keys = places.get(name, ())
             if not keys or (not is_pinned and (name in pinned or _has(sections, fields, keys))):
                 continue
-            for key in keys:
+            for key in (*keys, *(other_keys(name, keys, own) if is_pinned else ())):
                 _remove(_section(sections, fields, key), key)
             _section(sections, fields, keys[0])[keys[0].rpartition(".")[2]] = msgspec.Raw(msgspec.json.encode(value))
     for name, section in sections.items():
