@@ -30,10 +30,18 @@ class Opened:
     sockets: list[socket.socket] = field(default_factory=list)
     file: SocketFile | None = None
 
-    def close(self) -> None:
-        """Give it up."""
+    def is_found(self) -> bool:
+        """Whether clients find it: the file of a socket may have been removed."""
+        return self.file is None or self.file.is_there()
+
+    def leave(self) -> None:
+        """Listen no more; a file that is there now is another's."""
         for each in self.sockets:
             each.close()
+
+    def close(self) -> None:
+        """Give it up."""
+        self.leave()
         if self.file is not None:
             self.file.close()
 
@@ -70,7 +78,7 @@ class FrontendSockets:
         prepared = Prepared(frontends, frozenset(place for _, place in places))
         try:
             for each, place in places:
-                if place not in self._opened:
+                if place not in self._opened or not self._opened[place].is_found():
                     prepared.opened[place] = _open(each.name, place, config.server.host)
         except ProxyError:
             prepared.close()
@@ -88,6 +96,9 @@ class FrontendSockets:
             await self._server.leave(place)
             self._opened.pop(place).close()
         for place, opened in prepared.opened.items():
+            if place in self._opened:
+                await self._server.leave(place)
+                self._opened[place].leave()
             self._opened[place] = opened
             await self._server.accept(place, [each.dup() for each in opened.sockets])
 

@@ -192,6 +192,40 @@ async def test_a_unix_socket_is_one_front_end(start: Start, engines: tuple[Engin
     assert not path.exists()
 
 
+async def test_a_reload_makes_the_file_of_a_socket_anew_that_was_removed(
+    start: Start, engines: tuple[Engine, Engine], tmp_path: Path
+) -> None:
+    path = tmp_path / "chat.sock"
+    frontend = {"name": "chat", "unix_socket": str(path)}
+    running = await start(config(engines, frontend), Demo.NEVER)
+    for _ in range(2):
+        path.unlink()
+        await running.rewrite(config(engines, frontend))
+        client = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)))
+        async with client, client.get("http://anything/api/tags") as reply:
+            assert (reply.status, reply.headers["X-Frontend"]) == (200, "chat")
+    await running.rewrite(config(engines))
+    assert not path.exists()
+
+
+async def test_a_socket_that_another_program_took_leaves_a_reload_without_effect(
+    start: Start, engines: tuple[Engine, Engine], tmp_path: Path, lines: list[str]
+) -> None:
+    path = tmp_path / "chat.sock"
+    frontend = {"name": "chat", "unix_socket": str(path)}
+    running = await start(config(engines, frontend), Demo.NEVER)
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        await running.rewrite(config(engines, {**frontend, "allowed_models": ["small:1b"]}))
+        assert any("another program listens there; the front end chat names it" in line for line in lines)
+        (told,) = (await ask(running, "/status")).json["frontends"]
+        assert told["allowed_models"] == []
+        await running.rewrite(config(engines))
+        assert path.exists(), "it is the other program's"
+
+
 async def test_a_front_end_comes_changes_and_goes_with_a_reload(start: Start, engines: tuple[Engine, Engine]) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"

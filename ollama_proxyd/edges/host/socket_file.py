@@ -6,7 +6,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -66,14 +66,19 @@ class SocketFile:
             self.socket.close()
             raise
 
+    def is_there(self) -> bool:
+        """Whether the file leads here: some program may have removed it, or have put its own in its place."""
+        try:
+            return _identity(self.path) == self._file
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Stop listening and remove the file, unless another program has replaced it."""
         self.socket.close()
-        try:
-            if _identity(self.path) == self._file:
+        if self.is_there():
+            with suppress(OSError):
                 self.path.unlink()
-        except OSError:
-            return
 
 
 @contextmanager
