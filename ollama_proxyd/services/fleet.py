@@ -23,7 +23,7 @@ from ollama_proxyd.core.workload import UnderWay
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.circuits import Circuits
 from ollama_proxyd.services.inventory import BackendConfig, FleetChanges
-from ollama_proxyd.services.lease import Lease, Member
+from ollama_proxyd.services.lease import Lease, Member, taken_out
 from ollama_proxyd.services.ports import Backend, Clock
 from ollama_proxyd.services.switches import NOT_CHECKED, Switches, at_first, why_unasked
 
@@ -136,8 +136,11 @@ class Fleet:
         return backend_id in self.members
 
     def backend(self, backend_id: str) -> Backend:
-        """The engine behind an id; raises KeyError for one that is not configured."""
-        return self.members[backend_id].backend
+        """The engine behind an id; raises ProxyError for one that was taken out."""
+        try:
+            return self.members[backend_id].backend
+        except KeyError:
+            raise taken_out(backend_id) from None
 
     def view(self, backend_id: str) -> BackendView:
         """What is known of one backend now; raises KeyError for one that is not configured."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ollama_proxyd.core.allowance import Allowance
 from ollama_proxyd.core.attempts import AttemptBegun, AttemptEnded
-from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.faults import Work
 from ollama_proxyd.core.workload import UnderWay
 from ollama_proxyd.services.cell import Topic
@@ -183,3 +183,9 @@ class Lease:
 
     def __exit__(self, *ended: object) -> None:
         self._desk.give_back(self)
+
+
+def taken_out(backend_id: str) -> ProxyError:
+    """Why a backend that was chosen is not asked: a reload came between."""
+    message = f"backend {backend_id} was taken out of the configuration meanwhile; ask again"
+    return ProxyError(ErrorKind.UNAVAILABLE, message, code="backend_removed")

@@ -39,6 +39,8 @@ async def count_tokens(request: web.Request) -> web.Response:
     if not decision.ranked:
         raise services.gateway.refusal(query, decision)
     for ranked in decision.ranked:
+        if not services.fleet.has(ranked.backend_id):
+            continue  # a reload took it out while another one was asked
         if not has_in_memory(services.fleet.view(ranked.backend_id), ranked.model):
             continue  # a count is not worth loading a model
         counted = await services.fleet.backend(ranked.backend_id).count_tokens(asked, ranked.model)

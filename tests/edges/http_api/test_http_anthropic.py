@@ -6,8 +6,10 @@ import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import LoadedModel
+from ollama_proxyd.core.requests import Request
 from ollama_proxyd.edges.http_api.settings import ServerSettings
-from tests.edges.http_api.conftest import Serve
+from ollama_proxyd.services.inventory import BackendConfig
+from tests.edges.http_api.conftest import Serve, Site
 from tests.fakes import FakeBackend, words
 
 ASK = {"model": "tiny", "max_tokens": 20, "messages": [{"role": "user", "content": "hello"}]}
@@ -77,6 +79,24 @@ async def test_tokens_are_counted_by_an_engine_with_the_model_in_memory_else_sai
     assert estimated.json["input_tokens"] > 0
     assert estimated.headers["X-Token-Count"] == "estimated"
     assert [*cold.requests, *warm.requests] == []
+
+
+class _Reloading(FakeBackend):
+    """While it is asked to count, which it cannot, a reload leaves it alone."""
+
+    site: Site
+
+    async def count_tokens(self, request: Request, model: str) -> int | None:
+        self.site.services.fleet.reconcile([BackendConfig(self.spec)])
+        return await super().count_tokens(request, model)
+
+
+async def test_a_backend_that_a_reload_takes_out_meanwhile_is_not_asked_to_count(serve: Serve) -> None:
+    both = tuple(_Reloading(name, loaded=(LoadedModel("tiny:latest"),)) for name in ("npu", "cpu"))
+    _Reloading.site = await serve(*both)
+    told = await _Reloading.site.post(COUNT, {name: ASK[name] for name in ("model", "messages")})
+    assert (told.status, told.headers["X-Token-Count"]) == (200, "estimated")
+    assert sum(len(each.counted) for each in both) == 1
 
 
 async def test_the_version_header_tells_its_list_of_models_from_openais(serve: Serve) -> None:

@@ -11,6 +11,7 @@ from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import ModelRules
 from ollama_proxyd.core.management import Managed
 from ollama_proxyd.edges.http_api.settings import ServerSettings
+from ollama_proxyd.services.inventory import BackendConfig
 from tests.edges.http_api.conftest import Answer, Serve, Site
 from tests.fakes import FakeBackend, spec_of
 
@@ -217,3 +218,15 @@ async def test_twenty_at_once(serve: Serve) -> None:
     answers = await asyncio.gather(*(called(site, "/api/pull", {"model": str(at)}) for at in range(20)))
     assert [answer.body for answer in answers] == [b"".join(LINES)] * 20
     assert len(backend.managed) == 20
+
+
+async def test_a_backend_that_a_reload_takes_out_meanwhile_ends_the_call_with_that_reason(serve: Serve) -> None:
+    gate = asyncio.Event()
+    npu, igpu = ollama("npu", "tiny", answers=(NDJSON, *LINES, gate)), ollama("igpu", "tiny")
+    site = await serve(npu, igpu)
+    async with site.client.post("/api/create", json={"model": "other", "from": "tiny"}) as reply:
+        await reply.content.readline()
+        site.services.fleet.reconcile([BackendConfig(npu.spec)])
+        gate.set()
+        *_, last = (await reply.read()).splitlines()
+    assert json.loads(last) == {"error": "backend igpu was taken out of the configuration meanwhile; ask again"}
