@@ -76,7 +76,7 @@ class RunningSettings:
     def path(self) -> str | None:
         """The file that applies, None where there is none."""
         path = self._now().path
-        return None if path is None else str(path)
+        return None if path is None else str(path.absolute())
 
     def written(self) -> Sequence[Written]:
         """The options in force."""

@@ -9,6 +9,7 @@ from dbus_fast import BusType
 
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.binding import device_of
+from ollama_proxyd.core.readings import SENSORS_OFF
 from ollama_proxyd.edges.dbus_api.service import BusService
 from ollama_proxyd.edges.host.inhibitor import StayingAwake
 from ollama_proxyd.edges.host.logind import SleepWatch
@@ -46,6 +47,7 @@ class Machine:
     def listen(self, services: Services, sensing: Sensing, activity: Activity) -> None:
         """Have the sensors tell what they see, if they may."""
         if not self._sensors.enabled:
+            sensing.report("sensors", SENSORS_OFF)
             return
         polled = sensors(self._sensors.sysfs_root, self._clock, partial(is_in_use, services))
         signals = (

@@ -147,3 +147,9 @@ class Sensed:
 
     system: Mapping[str, Maybe[Any]] = field(default_factory=dict)
     devices: tuple[DeviceState, ...] = ()
+
+
+SENSORS_OFF = Sensed(
+    dict.fromkeys((name for name in _READINGS if name != "quiet_hours"), Unavailable.because("sensors_off"))
+)
+"""What is said of the machine where nobody asks it; the clock alone tells of quiet hours."""

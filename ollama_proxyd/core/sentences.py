@@ -219,6 +219,7 @@ DECISIONS: Mapping[str, str] = {
 
 READINGS: Mapping[str, str] = {
     "no_sensor": "no sensor yet",
+    "sensors_off": "the sensors are switched off by sensors.enabled in the configuration",
     "file_unreadable": "{file} {detail}",
     "file_forbidden": "{file} may not be read by this user",
     "file_root_only": "{file} is for root alone; an administrator may allow it: chmod o+r {file}",

@@ -11,7 +11,7 @@ from typing import Any
 from dbus_fast import BusType
 
 from ollama_proxyd.cli import session_bus
-from ollama_proxyd.cli.client import default_url, host_and_port, reach
+from ollama_proxyd.cli.client import Client, default_url, host_and_port, reach
 from ollama_proxyd.cli.doctor.checks import POWER_PROFILES, UPOWER
 from ollama_proxyd.cli.doctor.facts import ConfigFacts, Device, DoctorFacts, EngineSocket, HttpFacts
 from ollama_proxyd.cli.failures import Failed, Silent, Unreachable
@@ -48,7 +48,9 @@ def gather(places: Places, url: str | None) -> DoctorFacts:
     no_session_bus, names = session_bus.find(BusType.SESSION, (session_bus.NAME, OLD_NAME))
     no_system_bus, services = session_bus.find(places.system_bus, (UPOWER, *POWER_PROFILES), or_startable=True)
     configured = client_url(loaded.server.host, loaded.server.port) if loaded else default_url()
-    http, status, backends, house = _daemon(url, configured, loaded.server.token if loaded else None)
+    http, status, backends, house, file = _daemon(url, configured, loaded.server.token if loaded else None)
+    if file is not None and file != config.path:
+        config, _ = _config(places, Path(file))
     return DoctorFacts(
         session_bus=no_session_bus,
         on_the_bus=names.get(session_bus.NAME, False),
@@ -88,28 +90,36 @@ def _trouble(path: Path, should_listen: bool) -> str:
     return ""
 
 
-def _config(places: Places) -> tuple[ConfigFacts, Config | None]:
-    found = find(None, places.environ)
+def _config(places: Places, named: Path | None = None) -> tuple[ConfigFacts, Config | None]:
+    found = find(named, places.environ)
     path = None if found is None else str(found)
     try:
-        loaded = load(None, places.environ)
+        loaded = load(found, places.environ)
     except ConfigError as error:
         return ConfigFacts(path, errors=tuple(map(str, error.problems))), None
     return ConfigFacts(path, warnings=tuple(map(str, loaded.warnings))), loaded
 
 
-def _daemon(url: str | None, configured: str, token: str | None) -> tuple[HttpFacts, Any, Any, Any]:
-    """Where the daemon is, and its status, backends and house if it answers."""
+def _daemon(url: str | None, configured: str, token: str | None) -> tuple[HttpFacts, Any, Any, Any, str | None]:
+    """Where the daemon is, and its status, backends, house and the file that it was started with, if it answers."""
     where = url or configured
     try:
         with reach(url, configured, token) as daemon:
             about = daemon.version()
             facts = HttpFacts(about["endpoint"], version=about["version"], grpc_endpoint=about.get("grpc_endpoint"))
-            return facts, daemon.get("/status"), daemon.get("/backends"), daemon.get("/house")
+            return facts, daemon.get("/status"), daemon.get("/backends"), daemon.get("/house"), _file_of(daemon)
     except Unreachable as error:
-        return _absent(where, is_silent=isinstance(error, Silent)), None, (), None
+        return _absent(where, is_silent=isinstance(error, Silent)), None, (), None, None
     except Failed as error:
-        return HttpFacts(where, refusal=error.message), None, (), None
+        return HttpFacts(where, refusal=error.message), None, (), None, None
+
+
+def _file_of(daemon: Client) -> str | None:
+    try:
+        path = daemon.get("/configuration")["path"]
+    except Failed:  # of another version, or one that does not tell
+        return None
+    return None if path is None else str(path)
 
 
 def _absent(where: str, *, is_silent: bool) -> HttpFacts:

@@ -241,6 +241,7 @@ export default {
   pull_waits_for_turn: "es wartet, bis es an der Reihe ist; model_sync.max_parallel erlaubt {limit} zugleich",
 
   no_sensor: "noch kein Sensor",
+  sensors_off: "die Sensoren sind durch sensors.enabled in der Konfiguration abgeschaltet",
   file_unreadable: "{file} {detail}",
   file_forbidden: "{file} darf dieser Benutzer nicht lesen",
   file_root_only: "{file} darf nur root lesen; ein Verwalter kann es erlauben: chmod o+r {file}",

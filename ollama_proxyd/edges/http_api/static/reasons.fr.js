@@ -241,6 +241,7 @@ export default {
   pull_waits_for_turn: "il attend son tour ; model_sync.max_parallel en permet {limit} à la fois",
 
   no_sensor: "pas encore de capteur",
+  sensors_off: "les capteurs sont désactivés par sensors.enabled dans la configuration",
   file_unreadable: "{file} {detail}",
   file_forbidden: "cet utilisateur ne peut pas lire {file}",
   file_root_only: "{file} est réservé à root ; un administrateur peut le permettre : chmod o+r {file}",
