@@ -1,6 +1,7 @@
 /* A backend far faster than any proxy: one epoll loop that speaks just enough of the OpenAI API over HTTP/1.1.
 
    usage: backend [PORT]      (0 or none: any free port; the first line of output is {"port": N})
+   It listens on the next three ports too, so that it can be taken for four backends.
 
    POST /v1/chat/completions answers at once with a fixed JSON, or, with "stream":true, with chunks that each carry
    the clock. The pace stands in the text of the prompt, which every proxy passes on: "interval_us=N tokens=N". */
@@ -19,6 +20,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+enum { PORTS = 4, TRIES = 100 };
 enum { INPUT_MAX = 64 * 1024, OUTPUT_MAX = 1024 * 1024, EVENTS_MAX = 512, IDLE = -1 };
 
 struct conn {
@@ -34,7 +36,7 @@ struct conn {
     struct conn *next_dead;
 };
 
-static int poller, listener, alarm_clock;
+static int poller, listeners[PORTS], alarm_clock;
 static struct conn **heap; /* the streams, the one due first at the top */
 static int heap_len, heap_cap;
 static struct conn *dead; /* freed only after a round of events, which may still name them */
@@ -172,7 +174,7 @@ static void conn_flush(struct conn *conn) {
     }
 }
 
-static void accept_all(void) {
+static void accept_all(int listener) {
     for (;;) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
@@ -369,8 +371,9 @@ static void watch(int fd, void *tag) {
 static void handle(struct epoll_event *event) {
     struct conn *conn = event->data.ptr;
     uint64_t rings;
-    if (event->data.ptr == &listener) {
-        accept_all();
+    int *listener = event->data.ptr;
+    if (listener >= listeners && listener < listeners + PORTS) {
+        accept_all(*listener);
     } else if (event->data.ptr == &alarm_clock) {
         if (read(alarm_clock, &rings, sizeof rings) < 0 && errno != EAGAIN) {
             die("timerfd");
@@ -385,27 +388,54 @@ static void handle(struct epoll_event *event) {
     }
 }
 
-static void listen_on(uint16_t port) {
+/* On the port, or on any free one; the socket, or -1. */
+static int listen_on(uint16_t port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof address;
-    int on = 1;
-    listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int on = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(listener, (struct sockaddr *)&address, len) < 0 || listen(listener, 4096) < 0) {
-        die("listen");
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) < 0 || listen(listener, 4096) < 0) {
+        close(listener);
+        return -1;
     }
+    return listener;
+}
+
+static uint16_t port_of(int listener) {
+    struct sockaddr_in address;
+    socklen_t len = sizeof address;
     getsockname(listener, (struct sockaddr *)&address, &len);
-    printf("{\"port\": %u}\n", ntohs(address.sin_port));
-    fflush(stdout);
+    return ntohs(address.sin_port);
+}
+
+/* Ports in a row, the first of which is this one, or any; the first one. */
+static uint16_t listen_in_a_row(uint16_t wanted) {
+    for (int turn = 0; turn < TRIES; turn++) {
+        uint16_t port = wanted;
+        int at = 0;
+        while (at < PORTS && (listeners[at] = listen_on(port)) >= 0) {
+            port = (uint16_t)(port_of(listeners[at++]) + 1);
+        }
+        if (at == PORTS) {
+            return port_of(listeners[0]);
+        }
+        while (at > 0) {
+            close(listeners[--at]);
+        }
+    }
+    die("listen");
+    return 0;
 }
 
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
-    listen_on((uint16_t)(argc > 1 ? atoi(argv[1]) : 0));
+    printf("{\"port\": %u}\n", listen_in_a_row((uint16_t)(argc > 1 ? atoi(argv[1]) : 0)));
+    fflush(stdout);
     poller = epoll_create1(EPOLL_CLOEXEC);
     alarm_clock = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    watch(listener, &listener);
+    for (int at = 0; at < PORTS; at++) {
+        watch(listeners[at], &listeners[at]);
+    }
     watch(alarm_clock, &alarm_clock);
     struct epoll_event events[EVENTS_MAX];
     for (;;) {

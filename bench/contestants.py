@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from bench.processes import Command, Processes, Server, free_port, wait_until_re
 
 SETTLE_S = 1.5
 DIRECT, NGINX, OURS, LITELLM, BEFORE = "direct", "nginx", "ours", "litellm", "before"
-HAPROXY, ENVOY, SGLANG_ROUTER = "haproxy", "envoy", "sglang-router"
+HAPROXY, ENVOY, SGLANG_ROUTER, PORTKEY = "haproxy", "envoy", "sglang-router", "portkey"
+OURS_FOUR, OURS_GRPC = "ours-four", "ours-grpc"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Contestant:
     name: str
     port: int
     server: Server | None
+    command: Command = field(default=Command(()))
     ready_s: float | None = None
     idle_rss_bytes: int | None = None
 
@@ -84,17 +86,32 @@ def _nginx(folder: Path, port: int, backend_port: int) -> Command:
     return Command((tools.nginx(), "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(conf)))
 
 
-def _ours(folder: Path, port: int, backend_port: int, checkout: Path = tools.ROOT) -> Command:
-    config = folder / "config.yaml"
-    backend = {
-        "id": "bench",
+def _backend(at: int, port: int) -> dict[str, object]:
+    """A port of the backend as one of our backends; each needs more watts than those before it."""
+    return {
+        "id": f"bench{at or ''}",
         "type": "openai",
-        "endpoint": f"http://127.0.0.1:{backend_port}",
+        "endpoint": f"http://127.0.0.1:{port + at}",
         "hardware": "cpu",
         "slots": 1024,
-        "characteristics": {"power_watts": 28, "avg_latency_ms": 100, "max_tokens_per_second": 50},
+        "characteristics": {"power_watts": 28 * 2**at, "avg_latency_ms": 100, "max_tokens_per_second": 50},
     }
-    config.write_text(json.dumps({"server": {"http_port": port}, "backends": [backend]}))  # JSON is YAML
+
+
+def _ours(folder: Path, port: int, backend_port: int, checkout: Path = tools.ROOT, backends: int = 1) -> Command:
+    server = {"http_port": port}
+    return _daemon(folder, server, [_backend(at, backend_port) for at in range(backends)], checkout)
+
+
+def _ours_grpc(folder: Path, port: int, backend_port: int) -> Command:
+    grpc_port = free_port()
+    command = _daemon(folder, {"http_port": port, "grpc_port": grpc_port}, [_backend(0, backend_port)], tools.ROOT)
+    return replace(command, argv=(tools.grpc_python(), *command.argv[1:]), grpc_port=grpc_port)
+
+
+def _daemon(folder: Path, server: dict[str, int], backends: list[dict[str, object]], checkout: Path) -> Command:
+    config = folder / "config.yaml"
+    config.write_text(json.dumps({"server": server, "backends": backends}))  # JSON is YAML
     homes = {name: str(folder / name.lower()) for name in XDG_HOMES}
     for home in homes.values():
         Path(home).mkdir(exist_ok=True, mode=0o700)
@@ -132,6 +149,9 @@ KINDS = {
     HAPROXY: Kind("/health", peers.haproxy),
     ENVOY: Kind("/health", peers.envoy),
     SGLANG_ROUTER: Kind("/readiness", peers.sglang_router),
+    PORTKEY: Kind("/", peers.portkey),
+    OURS_FOUR: Kind("/readyz", partial(_ours, backends=4)),
+    OURS_GRPC: Kind("/readyz", _ours_grpc),
 }
 ALL = (DIRECT, *KINDS)
 DEFAULT = (DIRECT, NGINX, OURS, LITELLM)
@@ -155,4 +175,4 @@ def start(processes: Processes, name: str, backend_port: int) -> Contestant:
     wait_until_ready(server, kind.ready_path)
     ready_s = time.monotonic() - began_s
     time.sleep(SETTLE_S)
-    return Contestant(name, port, server, ready_s, procfs.rss_bytes(procfs.session_pids(server.session)))
+    return Contestant(name, port, server, command, ready_s, procfs.rss_bytes(procfs.session_pids(server.session)))

@@ -6,6 +6,9 @@
                                                                 paced streams: how late each chunk is
           load sockets PORT STREAMS INTERVAL_US RAMP_MS OPEN_MS MEASURE_MS
                                                                 the same, each over a WebSocket at /v1/stream/ws
+          load ollama  PORT STREAMS INTERVAL_US RAMP_MS OPEN_MS MEASURE_MS
+                                                                the same, asked for in Ollama's words at /api/chat
+   LOAD_HEADERS in the environment: more lines for the head of each request, each with its "\r\n".
    It prints one JSON object a line: {"event":"begin"} when the measurement begins, then the result. The last two
    keep their streams open until their standard input ends, so that memory can be read. */
 #define _GNU_SOURCE
@@ -222,17 +225,36 @@ static void take(struct conn *conn, const char *bytes, size_t len, bool timed) {
 
 /* -- asking ------------------------------------------------------------------------------------------------ */
 
+static void write_post(const char *path, const char *body) {
+    const char *more = getenv("LOAD_HEADERS");
+    request_len = (size_t)snprintf(request, sizeof request,
+                                   "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n%s"
+                                   "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                                   path, port, more == NULL ? "" : more, strlen(body), body);
+    if (request_len >= sizeof request) {
+        fprintf(stderr, "LOAD_HEADERS is too long\n");
+        exit(2);
+    }
+}
+
 static void write_request(bool stream, unsigned long interval_us, unsigned long tokens) {
     char body[1024];
-    int body_len = snprintf(body, sizeof body,
-                            "{\"model\":\"bench\",\"messages\":[{\"role\":\"system\",\"content\":\"You answer in few words.\"},"
-                            "{\"role\":\"user\",\"content\":\"Why is the sky blue? interval_us=%lu tokens=%lu\"}],"
-                            "\"temperature\":0.7,\"stream\":%s}",
-                            interval_us, tokens, stream ? "true" : "false");
-    request_len = (size_t)snprintf(request, sizeof request,
-                                   "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n"
-                                   "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-                                   port, body_len, body);
+    snprintf(body, sizeof body,
+             "{\"model\":\"bench\",\"messages\":[{\"role\":\"system\",\"content\":\"You answer in few words.\"},"
+             "{\"role\":\"user\",\"content\":\"Why is the sky blue? interval_us=%lu tokens=%lu\"}],"
+             "\"temperature\":0.7,\"stream\":%s}",
+             interval_us, tokens, stream ? "true" : "false");
+    write_post("/v1/chat/completions", body);
+}
+
+static void write_ollama(unsigned long interval_us, unsigned long tokens) {
+    char body[1024];
+    snprintf(body, sizeof body,
+             "{\"model\":\"bench\",\"messages\":[{\"role\":\"system\",\"content\":\"You answer in few words.\"},"
+             "{\"role\":\"user\",\"content\":\"Why is the sky blue? interval_us=%lu tokens=%lu\"}],"
+             "\"options\":{\"temperature\":0.7}}",
+             interval_us, tokens);
+    write_post("/api/chat", body);
 }
 
 static void write_stream(unsigned long interval_us, unsigned long tokens) {
@@ -384,8 +406,11 @@ static void one_at_a_time(int requests, unsigned gap_us) {
     print_result("ttft", (double)(now_ns() - begin_ns) / 1e9);
 }
 
+typedef void write_fn(unsigned long interval_us, unsigned long tokens);
+
 struct pace {
-    bool sockets;
+    const char *mode;
+    write_fn *write;
     int streams;
     unsigned long interval_us;
     uint64_t ramp_ns, open_ns, measure_ns;
@@ -405,7 +430,7 @@ static void paced_streams(struct pace pace) {
     struct conn *conns = must(calloc((size_t)pace.streams, sizeof *conns));
     struct epoll_event events[EVENTS_MAX];
     uint64_t life_us = (pace.ramp_ns + pace.open_ns + pace.measure_ns) / 1000 + 5000000;
-    (pace.sockets ? write_message : write_stream)(pace.interval_us, life_us / pace.interval_us);
+    pace.write(pace.interval_us, life_us / pace.interval_us);
     uint64_t start_ns = now_ns(), begin_ns = 0, now;
     int asked = 0;
     while (!measuring || now_ns() < begin_ns + pace.measure_ns) {
@@ -425,12 +450,20 @@ static void paced_streams(struct pace pace) {
             }
         }
     }
-    print_result(pace.sockets ? "sockets" : "streams", (double)(now_ns() - begin_ns) / 1e9);
+    print_result(pace.mode, (double)(now_ns() - begin_ns) / 1e9);
     while (getchar() != EOF) {
     }
 }
 
 /* ---------------------------------------------------------------------------------------------------------- */
+
+/* How the streams of a way of asking are asked for; NULL: it has none. */
+static write_fn *writer_of(const char *mode) {
+    return strcmp(mode, "streams") == 0   ? write_stream
+           : strcmp(mode, "sockets") == 0 ? write_message
+           : strcmp(mode, "ollama") == 0  ? write_ollama
+                                          : NULL;
+}
 
 static unsigned long number(const char *text) {
     char *end;
@@ -455,12 +488,12 @@ int main(int argc, char **argv) {
         closed_loop((int)n[1], n[2] * MS, n[3] * MS);
     } else if (argc == 5 && strcmp(argv[1], "ttft") == 0) {
         one_at_a_time((int)n[1], (unsigned)n[2]);
-    } else if (argc == 8 && (strcmp(argv[1], "streams") == 0 || strcmp(argv[1], "sockets") == 0)) {
-        paced_streams((struct pace){argv[1][1] == 'o', (int)n[1], n[2], n[3] * MS, n[4] * MS, n[5] * MS});
+    } else if (argc == 8 && writer_of(argv[1]) != NULL) {
+        paced_streams((struct pace){argv[1], writer_of(argv[1]), (int)n[1], n[2], n[3] * MS, n[4] * MS, n[5] * MS});
     } else {
         fprintf(stderr, "usage: load closed PORT CONNECTIONS WARM_MS MEASURE_MS\n"
                         "       load ttft PORT REQUESTS GAP_US\n"
-                        "       load streams|sockets PORT STREAMS INTERVAL_US RAMP_MS OPEN_MS MEASURE_MS\n");
+                        "       load streams|sockets|ollama PORT STREAMS INTERVAL_US RAMP_MS OPEN_MS MEASURE_MS\n");
         return 2;
     }
     return 0;

@@ -8,8 +8,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench import procfs
-from bench.contestants import ALL, LITELLM, OURS, Contestant
+from bench import procfs, tools
+from bench.contestants import ALL, BEFORE, LITELLM, OURS, OURS_FOUR, OURS_GRPC, Contestant
 from bench.processes import ContestantError, get
 
 LOAD_LIMIT_S = 120.0
@@ -100,7 +100,8 @@ def scenarios(*, quick: bool) -> list[Scenario]:
     measure_ms = 1000 if quick else 3000
     stream_ms = 1500 if quick else 5000
     drowns = frozenset({LITELLM})
-    all_but_ours = frozenset(ALL) - {OURS}
+    all_but_ours = frozenset(ALL) - {OURS, OURS_FOUR}
+    all_but_grpc = frozenset((*ALL, BEFORE)) - {OURS_GRPC}
     return [
         Scenario("ttft", "ttft", (60 if quick else 300, 4000)),
         Scenario("streams-1000", "streams", (1000, 100_000, 2000, 10_000, stream_ms), drowns),
@@ -108,6 +109,9 @@ def scenarios(*, quick: bool) -> list[Scenario]:
         Scenario("streams-256", "streams", (256, 50_000, 1000, 10_000, stream_ms)),
         Scenario("sockets-64", "sockets", (64, 50_000, 500, 10_000, stream_ms), all_but_ours),
         Scenario("sockets-256", "sockets", (256, 50_000, 1000, 10_000, stream_ms), all_but_ours),
+        Scenario("ollama-64", "ollama", (64, 50_000, 500, 10_000, stream_ms), all_but_ours),
+        Scenario("ollama-256", "ollama", (256, 50_000, 1000, 10_000, stream_ms), all_but_ours),
+        Scenario("grpc-64", "grpc", (64, 50_000, 500, 10_000, stream_ms), all_but_grpc),
         *(Scenario(f"closed-{n}", "closed", (n, 500, measure_ms)) for n in (1, 16, 64, 256)),
     ]
 
@@ -134,12 +138,22 @@ def _wait_for_quiet(ours: set[int]) -> None:
             return
 
 
+def _load(load: str, scenario: Scenario, contestant: Contestant) -> tuple[list[str], dict[str, str]]:
+    """The command that loads a contestant, and its environment."""
+    command, args = contestant.command, list(map(str, scenario.args))
+    if scenario.mode == "grpc":
+        python, port = tools.grpc_python(), str(command.grpc_port)
+        return [python, "-P", "-m", "bench.grpc_load", port, *args], {**os.environ, "PYTHONPATH": str(tools.ROOT)}
+    headers = "".join([f"{name}: {value}\r\n" for name, value in command.headers.items()])
+    return [load, scenario.mode, str(contestant.port), *args], {**os.environ, "LOAD_HEADERS": headers}
+
+
 def _measure_once(
     load: str, scenario: Scenario, contestant: Contestant, backend_pid: int, turn: int
 ) -> Measurement | None:
-    argv = [load, scenario.mode, str(contestant.port), *map(str, scenario.args)]
+    argv, env = _load(load, scenario, contestant)
     pids = contestant.pids()
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
         watchdog = threading.Timer(LOAD_LIMIT_S, process.kill)
         watchdog.start()
         try:

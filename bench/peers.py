@@ -70,6 +70,13 @@ def envoy(folder: Path, port: int, backend_port: int) -> Command:
     return Command((tools.envoy(), *options))
 
 
+def portkey(_folder: Path, port: int, backend_port: int) -> Command:
+    """Portkey's gateway, which takes from each request where to go."""
+    program, host = tools.portkey(), f"http://127.0.0.1:{backend_port}/v1"
+    asked = {"x-portkey-provider": "openai", "x-portkey-custom-host": host, "Authorization": "Bearer none"}
+    return Command(("node", program, f"--port={port}", "--headless"), {"NODE_ENV": "production"}, asked)
+
+
 def sglang_router(_folder: Path, port: int, backend_port: int) -> Command:
     """SGLang's router in front of one worker; it is asked for no more than round robin."""
     options = ("--worker-urls", f"http://127.0.0.1:{backend_port}", "--policy", "round_robin", "--log-level", "error")

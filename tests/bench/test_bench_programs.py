@@ -4,10 +4,12 @@ import json
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from urllib.request import urlopen
 
 import pytest
 
@@ -84,6 +86,48 @@ def test_paced_streams_all_open_and_their_chunks_are_timed(programs: Path, port:
     counted = result(programs, "streams", port, 8, 5000, 20, 2000, 100)
     assert (counted["open"], counted["errors"]) == (8, 0)
     assert counted["samples"] >= 8
+
+
+class Ollama(BaseHTTPRequestHandler):
+    """Answers a chat in Ollama's words, and keeps what it was asked."""
+
+    protocol_version = "HTTP/1.1"
+    asked: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append({"path": self.path, "x-more": self.headers["X-More"], **body})
+        line = json.dumps({"message": {"content": f"@t={time.monotonic_ns():020}@ "}, "done": False}) + "\n"
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for _ in range(50):
+            self.wfile.write(f"{len(line):x}\r\n{line}\r\n".encode())
+            self.wfile.flush()
+            time.sleep(0.01)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+def test_ollamas_words_are_asked_at_its_own_route_with_the_headers_of_the_environment(
+    programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOAD_HEADERS", "X-More: yes\r\n")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ollama) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        counted = result(programs, "ollama", server.server_port, 1, 10_000, 10, 2000, 100)
+        server.shutdown()
+    assert counted["open"] == 1
+    assert counted["samples"] > 0
+    (asked,) = Ollama.asked
+    assert (asked["path"], asked["x-more"], asked["model"]) == ("/api/chat", "yes", "bench")
+
+
+def test_the_backend_can_be_taken_for_four(port: int) -> None:
+    for at in range(4):
+        with urlopen(f"http://127.0.0.1:{port + at}/health", timeout=10) as answer:
+            assert answer.status == 200
 
 
 def test_a_server_that_refuses_every_request_is_all_errors(programs: Path, refusing: int) -> None:

@@ -84,6 +84,21 @@ def test_rates_and_shares_follow_from_what_was_counted() -> None:
     assert replace(one, samples=0, late=0).late_percent == 0.0
 
 
+def test_the_report_compares_four_backends_with_one_only_where_both_took_part() -> None:
+    pair = (measurement("ours", p50_ms=2), measurement("ours-four", p50_ms=3))
+    compared = Results(pair, started=(), names=("direct", "ours", "ours-four"))
+    assert "### Four backends ÷ one" in render(compared, Spread(()))
+    assert "| ttft | 1.5 |" in render(compared, Spread(()))
+    assert "Four backends" not in render(results(*pair), Spread(()))
+
+
+def test_each_way_of_asking_ours_is_compared_with_nginx_of_the_same_round() -> None:
+    asked = replace(measurement("ours"), scenario="ollama-64", cpu_s=0.3)
+    told = render(results(asked, replace(measurement("nginx"), scenario="streams-64", cpu_s=0.1)), Spread(()))
+    assert "| 64 | Ollama's words, translated | - | 1 | 2 | 3,000 | 3 |" in told
+    assert "gRPC" not in told
+
+
 def test_the_report_compares_with_an_earlier_checkout_only_where_one_took_part() -> None:
     pair = (measurement("ours", p50_ms=2), measurement("before", p50_ms=4))
     compared = Results(pair, started=(), names=("direct", "ours", "before"))
