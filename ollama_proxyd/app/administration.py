@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ollama_proxyd.config.load import Overrides, load
@@ -55,7 +56,7 @@ class RunningSettings:
     def __init__(
         self,
         load: Callable[[Sequence[Entry]], Config],
-        have: Callable[[Config], Awaitable[None]],
+        have: Callable[[Callable[[], Config]], Awaitable[None]],
         now: Callable[[], Config],
         named: Callable[[Kind], set[str]],
     ) -> None:
@@ -65,12 +66,15 @@ class RunningSettings:
         self._named = named
 
     def check(self, entries: Sequence[Entry]) -> Callable[[], Awaitable[None]]:
-        """What puts it in force; raises ProxyError with everything that is wrong."""
+        """What puts it in force with the file as it is then; raises ProxyError with everything that is wrong."""
+        self._checked(entries)
+        return lambda: self._have(partial(self._checked, entries))
+
+    def _checked(self, entries: Sequence[Entry]) -> Config:
         try:
-            config = self._load(entries)
+            return self._load(entries)
         except ConfigError as error:
             raise ProxyError(ErrorKind.INVALID_REQUEST, str(error), code="invalid_settings") from error
-        return lambda: self._have(config)
 
     @property
     def path(self) -> str | None:

@@ -220,14 +220,14 @@ class Daemon:
             finally:
                 self._status.reloaded(problem)
 
-    async def have(self, config: Config) -> None:
-        """Put a configuration in force that was checked; raises ProxyError."""
+    async def have(self, load: Callable[[], Config]) -> None:
+        """Put a configuration in force, as it is when no reload is under way; raises ProxyError."""
         async with self._reloading:
-            await self._take(config)
+            await self._take(load())
 
     async def _reload(self) -> None:
         self._read = watch.fingerprint(self._options.files)
-        await self._take(self._options.load())
+        await self._take(self._options.load(self.admin.entries))
         log.info("the configuration was reloaded")
 
     async def _take(self, config: Config) -> None:

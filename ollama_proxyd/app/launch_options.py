@@ -32,9 +32,9 @@ class LaunchOptions:
         searched = () if self.config else search_paths(self.environ)
         return tuple(dict.fromkeys((*([found] if found else []), *searched)))
 
-    def load(self) -> Config:
-        """The configuration now; raises ConfigError."""
-        entries = kept_in(file_of(self.environ)).entries
+    def load(self, kept: Sequence[Entry] | None = None) -> Config:
+        """The configuration now, with what the admin API keeps, as far as it goes with it; raises ConfigError."""
+        entries = kept_in(file_of(self.environ)).entries if kept is None else kept
         return self._meant(load_with(self.config, self.environ, self.overrides, entries))
 
     def can_load(self) -> bool:

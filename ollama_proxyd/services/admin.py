@@ -3,10 +3,10 @@
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from ollama_proxyd.core.administration import (
     MOST_AUDITED,
@@ -24,6 +24,8 @@ from ollama_proxyd.core.administration import (
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.services.ports import AdminStore, Clock
+
+T = TypeVar("T")
 
 
 class Settings(Protocol):
@@ -55,6 +57,12 @@ class Admin:
         self.settings = settings
         self._clock = clock
         self._turn = asyncio.Lock()
+        self._making: set[asyncio.Task[Any]] = set()
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """What is in force beside the file."""
+        return self._kept.entries
 
     @property
     def tokens(self) -> Sequence[Token]:
@@ -71,6 +79,33 @@ class Admin:
 
     async def put(self, entry: Entry, who: Who) -> bool:
         """Add an entry, or replace it; whether it is new. Raises ProxyError, and then nothing has changed."""
+        return await self._whole(self._put(entry, who))
+
+    async def delete(self, kind: Kind, name: str, who: Who) -> None:
+        """Take an entry away; raises ProxyError where there is none, or the file names it."""
+        await self._whole(self._delete(kind, name, who))
+
+    async def put_token(self, name: str, role: Role, who: Who) -> str:
+        """Make a token, in place of one of that name; it is told this once."""
+        return await self._whole(self._put_token(name, role, who))
+
+    async def delete_token(self, name: str, who: Who) -> None:
+        """Take a token away; raises ProxyError where there is none."""
+        await self._whole(self._delete_token(name, who))
+
+    async def _whole(self, change: Coroutine[Any, Any, T]) -> T:
+        """A change is not left half made where its client leaves."""
+        making = asyncio.create_task(change, name="admin.change")
+        self._making.add(making)
+        making.add_done_callback(self._made)
+        return await asyncio.shield(making)
+
+    def _made(self, making: asyncio.Task[Any]) -> None:
+        self._making.discard(making)
+        if not making.cancelled():
+            making.exception()  # told to the client, if it is there
+
+    async def _put(self, entry: Entry, who: Who) -> bool:
         async with self._turn:
             self._check_file(entry.kind, entry.name)
             before = self._kept.entries
@@ -84,8 +119,7 @@ class Admin:
             await self._have(entries, partial(self._store.put, entry, change))
             return is_new
 
-    async def delete(self, kind: Kind, name: str, who: Who) -> None:
-        """Take an entry away; raises ProxyError where there is none, or the file names it."""
+    async def _delete(self, kind: Kind, name: str, who: Who) -> None:
         async with self._turn:
             self._check_file(kind, name)
             others = tuple(each for each in self._kept.entries if each[:2] != (kind, name))
@@ -98,13 +132,12 @@ class Admin:
         """Check, keep, put in force; where that fails, such as over a taken port, all is as before."""
         put_in_force, before = self.settings.check(entries), self._kept
         await _kept(keep())
-        self._kept = replace(before, entries=entries)
         try:
             await put_in_force()
         except ProxyError:
-            self._kept = before
             await self._restore(before.entries, entries)
             raise
+        self._kept = replace(before, entries=entries)
 
     async def _restore(self, before: Sequence[Entry], after: Sequence[Entry]) -> None:
         who = Who("the daemon", "since it could not be put in force")
@@ -114,8 +147,7 @@ class Admin:
             if was not in after:
                 await _kept(self._store.put(was, self._change(who, "restore", was.kind.value, was.name)))
 
-    async def put_token(self, name: str, role: Role, who: Who) -> str:
-        """Make a token, in place of one of that name; it is told this once."""
+    async def _put_token(self, name: str, role: Role, who: Who) -> str:
         async with self._turn:
             others = tuple(each for each in self._kept.tokens if each.name != name)
             if len(others) >= MOST_TOKENS:
@@ -126,8 +158,7 @@ class Admin:
             self._kept = replace(self._kept, tokens=(*others, token))
             return made
 
-    async def delete_token(self, name: str, who: Who) -> None:
-        """Take a token away; raises ProxyError where there is none."""
+    async def _delete_token(self, name: str, who: Who) -> None:
         async with self._turn:
             others = tuple(each for each in self._kept.tokens if each.name != name)
             if len(others) == len(self._kept.tokens):
