@@ -23,9 +23,10 @@ def configure(level: str, environ: Mapping[str, str], stream: TextIO | None = No
     logging.getLogger("ollama_proxyd").setLevel(level.upper())
     if syslog is not None:
         try:
-            root.addHandler(syslog_handler(syslog))
+            root.addHandler(handler := syslog_handler(syslog))
+            handler.look()
         except OSError as error:
-            log.warning("monitoring.syslog: %s takes no lines: %s", syslog, error.strerror or error)
+            log.warning("monitoring.syslog: %s takes no lines now: %s", syslog, error.strerror or error)
 
 
 def reads_journal(environ: Mapping[str, str]) -> bool:

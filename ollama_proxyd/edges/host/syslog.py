@@ -38,15 +38,19 @@ class Syslog(SysLogHandler):
     socket: Socket | None
 
     def createSocket(self) -> None:  # noqa: N802 - the name that logging calls
-        """Have a socket that never waits; raises OSError where nobody listens."""
+        """Have a socket that never waits; each line finds its way anew, so a daemon may come later, or again."""
         if isinstance(self.address, str):
-            with Socket(AF_UNIX, SOCK_DGRAM) as probe:
-                probe.connect(self.address)
             self.socket, self.unixsocket, self.socktype = Socket(AF_UNIX, SOCK_DGRAM), False, SOCK_DGRAM
         else:
             super().createSocket()
         if self.socket is not None:
             self.socket.setblocking(False)
+
+    def look(self) -> None:
+        """Raise OSError where nobody listens at a socket now."""
+        if isinstance(self.address, str):
+            with Socket(AF_UNIX, SOCK_DGRAM) as probe:
+                probe.connect(self.address)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
         """Standard error has the line."""
@@ -63,7 +67,7 @@ def place_of(address: str) -> str | tuple[str, int]:
 
 
 def syslog_handler(address: str) -> Syslog:
-    """Sends there; raises OSError where nobody listens at a socket."""
+    """Sends there; raises OSError where this machine has no way there."""
     handler = Syslog(place_of(address))
     handler.ident, handler.append_nul = f"{IDENTIFIER}[{os.getpid()}]: ", False
     handler.setFormatter(_OneLine("%(message)s"))

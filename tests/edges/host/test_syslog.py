@@ -70,3 +70,16 @@ def test_where_nobody_listens_that_is_said_on_standard_error(
     configure("info", {}, syslog=str(tmp_path / "nobody"))
     assert "monitoring.syslog: " in capsys.readouterr().err
     log.info("goes on")
+
+
+def test_a_daemon_that_comes_later_or_again_gets_the_lines_from_then_on(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    configure("info", {}, syslog=str(path))
+    for line in ("first", "second"):
+        log.info("to nobody")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+            listening.bind(str(path))
+            listening.settimeout(10)
+            log.info(line)
+            assert listening.recv(4096).endswith(line.encode())
+        path.unlink()
