@@ -7,6 +7,7 @@ from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Finished
 from ollama_proxyd.core.requests import Json, Request
 from ollama_proxyd.dialects.base import BlockDecoder, Dialect, incomplete, unreadable
+from ollama_proxyd.dialects.framing.alike import Alike
 from ollama_proxyd.dialects.framing.lenient import loosely, pieces_in
 from ollama_proxyd.dialects.framing.sse import DONE
 
@@ -29,6 +30,7 @@ class PassThrough:
 
     __slots__ = (
         *(
+            "_alike",
             "_begun",
             "_blocks",
             "_calls",
@@ -43,7 +45,7 @@ class PassThrough:
             "_most_blocks",
             "_reader",
         ),
-        *("_is_closed", "_mark", "_name", "_request", "_who", "ended", "skipped_frames"),
+        *("_is_closed", "_mark", "_name", "_repeats", "_request", "_who", "ended", "skipped_frames"),
     )
 
     def __init__(self, dialect: Dialect, request: Request, name: str | None, who: str) -> None:
@@ -59,6 +61,9 @@ class PassThrough:
         """The last ones; a deque takes 600 bytes for its first."""
         self._most_blocks = dialect.tail_blocks
         self._frames = 0
+        self._alike = Alike()
+        self._repeats = 0
+        """How many frames like the last block came since; they say no more of the answer's end than it does."""
         self._held = self._first = b""
         self._reader: BlockDecoder | None = None
         self._has_read = False
@@ -70,6 +75,9 @@ class PassThrough:
 
     def passes(self, block: bytes) -> bool:
         """Take note of a block of plain frames, of which none is looked at; whether it is one."""
+        if self._alike.holds(block):
+            self._repeats += 1
+            return True
         if not self._begun or self._name is not None or self.ended or self._failure is not None:
             return False
         if self._calls.concern(block) or block.find(self._end_mark) >= 0:
@@ -77,16 +85,29 @@ class PassThrough:
         frames = self._form.plain_frames(block)
         if frames:
             self._note(block, frames)
+        if frames == 1:
+            self._alike.learn(block)
         return frames > 0
 
     def _note(self, block: bytes, frames: int) -> None:
+        self._note_repeats()
         self._blocks.append(block)
         if len(self._blocks) > self._most_blocks:
             del self._blocks[0]
         self._frames += frames
 
+    def _note_repeats(self) -> None:
+        """Have the last block stand for those that were like it; the next one is like none."""
+        self._alike.forget()
+        if self._repeats:
+            repeated = self._blocks[-1:] * min(self._repeats, self._most_blocks)
+            self._blocks = [*self._blocks, *repeated][-self._most_blocks :]
+            self._frames += self._repeats
+            self._repeats = 0
+
     def feed(self, block: bytes) -> tuple[Delta, ...]:
         """The block, untouched but for the model's name; a failure in it is raised by the next call."""
+        self._note_repeats()
         if self._failure is not None:
             raise self._failure
         if self.ended or not block:
@@ -201,6 +222,7 @@ class PassThrough:
         """How the stream ended; raises when that was no proper end."""
         if self._failure is not None:
             raise self._failure
+        self._note_repeats()
         if not self._begun and self.skipped_frames:
             raise unreadable(self._who, self.skipped_frames)
         head = self._first if self._dialect.counts_at_first else b""

@@ -63,6 +63,7 @@ class Stream:
             if self._is_between and passes(chunk):
                 note_progress()
                 return tell(chunk)
+            note_piece()
             goes_on = True
             try:
                 for event in self.take(chunk):
@@ -72,8 +73,9 @@ class Stream:
                 return False
             return goes_on and not self.reader.ended
 
-        passes, note_progress = self.reader.passes, self._reply.note_progress
-        self._has_ended = await self._reply.pour(take)
+        passes, reply = self.reader.passes, self._reply
+        note_progress, note_piece = reply.note_progress, reply.note_piece
+        self._has_ended = await reply.pour(take)
         if failure is not None:
             raise failure
 

@@ -67,13 +67,14 @@ class Stream(web.StreamResponse):
         writer = self._payload_writer
         if not isinstance(writer, StreamWriter):
             raise TypeError("the answer has not begun")
+        protocol = writer._protocol
         if writer._headers_buf:
             writer._send_headers_with_payload(piece, is_eof=False)
-        elif (transport := writer.transport) is None or transport.is_closing():
+        elif (transport := protocol.transport) is None or transport.is_closing():
             raise ClientConnectionResetError
         else:
             transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if writer.chunked else piece)
-        return not writer.protocol.writing_paused
+        return not protocol._paused
 
     async def drain(self) -> None:
         """Wait until the client takes more; raises ConnectionError where it takes nothing for too long."""

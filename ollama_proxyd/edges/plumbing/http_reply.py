@@ -31,8 +31,9 @@ class Reply:
     def __init__(self, answer: Answer, who: str, due_s: float, idle_s: float, limits: Limits) -> None:
         self._answer = answer
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._idle_s = idle_s
-        self._asked_s = self._loop.time()
+        self._asked_s = self._time()
         """Since when is waited for what comes next."""
         self._left_s = due_s - self._asked_s
         """How long may still be waited before the answer makes progress."""
@@ -59,7 +60,7 @@ class Reply:
             return b""
         finally:
             self._is_waiting = False
-        self._left_s -= self._loop.time() - self._asked_s
+        self.note_piece()
         if not self._has_read:
             self._has_read = True
             self._left_s = max(self._left_s, self._idle_s)  # from now on pauses count
@@ -68,19 +69,11 @@ class Reply:
     async def pour(self, take: Take) -> bool:
         """Have each piece taken when it comes, as long as it is; whether the end has come, as with `read`.
 
-        Follows the first `read`.
+        Follows the first `read`. Of each piece `take` tells `note_progress`, or `note_piece`.
         """
-
-        def taken(piece: bytes) -> bool:
-            now_s = time()
-            self._left_s -= now_s - self._asked_s
-            self._asked_s = now_s
-            return take(piece)
-
-        time = self._loop.time
         self._wait()
         try:
-            return await self._answer.pour(taken)
+            return await self._answer.pour(take)
         except (TimeoutError, BrokenOffError, ProxyError) as error:
             self._break(error)
             return True
@@ -89,11 +82,17 @@ class Reply:
 
     def _wait(self) -> None:
         """From now on the next piece is waited for."""
-        self._is_waiting, self._asked_s = True, self._loop.time()
+        self._is_waiting, self._asked_s = True, self._time()
 
     def note_progress(self) -> None:
         """A part of the answer has come, and the next may take as long again."""
-        self._left_s = self._idle_s
+        self._left_s, self._asked_s = self._idle_s, self._time()
+
+    def note_piece(self) -> None:
+        """A piece has come that may be no progress."""
+        now_s = self._time()
+        self._left_s -= now_s - self._asked_s
+        self._asked_s = now_s
 
     def note_size(self, size_bytes: int) -> None:
         """So much of an answer in one piece has come by now."""
@@ -136,7 +135,7 @@ class Reply:
 
     def _look_at_the_time(self) -> None:
         """End a wait that has lasted too long, else look again when that could be."""
-        now_s = self._loop.time()
+        now_s = self._time()
         due_s = now_s + self._idle_s  # a pause may begin at any moment
         if self._is_waiting:
             waits_until_s = self._asked_s + (min(self._left_s, self._idle_s) if self._has_read else self._left_s)

@@ -116,8 +116,9 @@ class Connection(asyncio.Protocol):
         """Have what has come taken; who takes no more is told that it waits no longer."""
         if self._take is None:
             return
+        pieces = self._pieces
         try:
-            if self._take(self._next_piece()):
+            if self._take(pieces.pop() if len(pieces) == 1 and not self._held_bytes else self._next_piece()):
                 return
         except BaseException as refusal:  # noqa: BLE001 - it is raised for the reader, not for the transport
             self._refusal = refusal

@@ -1,0 +1,69 @@
+"""A stream whose frames are told apart unread passes as if each was read."""
+
+import json
+from typing import Any
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ollama_proxyd.core.errors import ProxyError
+from ollama_proxyd.core.events import Finished
+from ollama_proxyd.dialects.framing.alike import Alike
+from ollama_proxyd.dialects.openai.dialect import OpenAI
+from ollama_proxyd.edges.backends.pass_through import PassThrough
+from tests.edges.backends.test_exchange import openai_request
+from tests.upstreams.frames import OPENAI_FRAMES
+
+ASKED = openai_request(stream=True)
+CALL = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '"'}}
+
+
+def frame(delta: Any, finish: str | None = None, **more: Any) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return b"data: %b\n\n" % json.dumps({"id": "x", "created": 1, "choices": [choice], **more}).encode()
+
+
+FRAMES = [
+    *(frame({"content": words}) for words in ("one", "two", "a\nb", '"stop"', "[DONE]", "a_call", "ü")),
+    frame({"content": "last"}, "stop"),
+    frame({"content": "more"}, usage={"completion_tokens": 3}),
+    frame({"tool_calls": [CALL]}),
+    frame({"content": "no"}, error="out of memory"),
+    frame({}, "stop"),
+    frame({"content": 5}),
+    b'data: {"choices":[],"usage":{"prompt_tokens":8,"completion_tokens":9}}\n\n',
+    b": comment\n\n",
+    b"data: [DONE]\n\n",
+]
+WORDS = st.sampled_from(FRAMES[:7])
+BLOCKS = st.lists(st.lists(WORDS, max_size=9) | st.lists(st.sampled_from(FRAMES), max_size=3)).map(
+    lambda lists: [OPENAI_FRAMES[0], *(each for one in lists for each in one)]
+)
+
+
+def passed(blocks: list[bytes]) -> tuple[bytes, Finished | str]:
+    """What reaches the client, and how the answer ends."""
+    reader, sent = PassThrough(OpenAI(), ASKED, None, "the backend"), b""
+    try:
+        for block in blocks:
+            if reader.passes(block):
+                sent += block
+            else:
+                sent += b"".join(each.frame or b"" for each in reader.feed(block))
+        return sent, reader.finish()
+    except ProxyError as error:
+        return sent, error.message
+
+
+@given(blocks=BLOCKS)
+def test_words_errors_calls_ends_and_counts_are_those_of_frames_that_are_read(blocks: list[bytes]) -> None:
+    found = passed(blocks)
+    with patch.object(Alike, "holds", return_value=False):
+        assert found == passed(blocks)
+
+
+def test_frames_that_are_alike_are_counted_as_tokens_where_the_engine_tells_no_usage() -> None:
+    _, finished = passed([OPENAI_FRAMES[0], *FRAMES[:3] * 20, FRAMES[11], b"data: [DONE]\n\n"])
+    assert isinstance(finished, Finished)
+    assert finished.usage.completion_tokens == 61
