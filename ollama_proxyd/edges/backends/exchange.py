@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Read
+from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Flow, Read
 from ollama_proxyd.core.quoting import unquoted
 from ollama_proxyd.core.requests import Json, Request
 from ollama_proxyd.core.text import sanitize_line
@@ -114,9 +114,10 @@ class Exchange:
                 stream = Stream(dialect, request, reply, _reader(dialect, request, model, reply.who, rendered))
                 for event in stream.take(chunk):
                     yield event
+                flow = Flow(stream.pour)
                 while not stream.is_over:
-                    yield stream.flow
-                    for event in await stream.next():
+                    yield flow
+                    for event in () if flow.was_poured() else await stream.next():
                         yield event
                 for event in await stream.end():
                     yield event

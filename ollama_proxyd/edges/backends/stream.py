@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Delta, Event, Flow, Tell
+from ollama_proxyd.core.events import Delta, Event, Tell
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.dialects.base import INCOMPLETE, Dialect, StreamReader
 from ollama_proxyd.dialects.framing.gathering import CallCheck
@@ -25,7 +25,7 @@ class Stream:
 
     __slots__ = (
         *("_check", "_dialect", "_has_ended", "_is_between", "_is_gathered", "_reply", "_size_bytes", "_splitter"),
-        *("flow", "reader"),
+        "reader",
     )
 
     def __init__(self, dialect: Dialect, request: Request, reply: Reply, reader: StreamReader) -> None:
@@ -39,7 +39,6 @@ class Stream:
         """Whether the last piece ended with its frame."""
         self._check = CallCheck(request)
         self.reader = reader
-        self.flow = Flow(self._pour)
 
     @property
     def is_over(self) -> bool:
@@ -47,14 +46,12 @@ class Stream:
         return self._has_ended or self.reader.ended
 
     async def next(self) -> Sequence[Event]:
-        """The events of what comes next, unless that was poured."""
-        if self.flow.was_poured():
-            return ()
+        """The events of what comes next."""
         chunk = await self._reply.read()
         self._has_ended = not chunk
         return self.take(chunk)
 
-    async def _pour(self, tell: Tell) -> None:
+    async def pour(self, tell: Tell) -> None:
         """Tell the events of all that comes, as long as they are taken; raises ProxyError for what cannot be read."""
         failure: ProxyError | None = None
 

@@ -49,6 +49,7 @@ async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await _fail_unexpectedly(request)
     finally:
         app[BODIES].let_go(request)
+        request.pop(STARTED, None)  # its answer holds the request in turn
 
 
 async def _nothing_there(request: web.Request) -> web.StreamResponse:

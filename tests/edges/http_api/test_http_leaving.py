@@ -1,9 +1,10 @@
 """A client that leaves frees its backend, and one that reads slowly holds it back: over real sockets on both sides."""
 
 import asyncio
+import gc
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -12,11 +13,17 @@ from aiohttp.base_protocol import BaseProtocol
 
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.edges.backends.backend import EngineBackend
+from ollama_proxyd.edges.backends.pass_through import PassThrough
+from ollama_proxyd.edges.backends.stream import Stream
 from ollama_proxyd.edges.http_api import written
+from ollama_proxyd.edges.http_api.streaming import Started
+from ollama_proxyd.edges.http_api.written import Answer
+from ollama_proxyd.edges.plumbing.upstream.connection import Connection
 from tests.edges.http_api.conftest import CHAT, Serve, Site
 from tests.fakes import settle
 from tests.upstreams.engines import llamacpp, ollama
-from tests.upstreams.fake_engines import FakeEngine, a_client, serving, spec_of
+from tests.upstreams.fake_engines import FakeEngine, a_client, serving, spec_of, streams
+from tests.upstreams.frames import OPENAI_STREAM
 
 PATHS = ["/v1/chat/completions", "/api/chat"]
 MOST_BYTES = 24 * 1024 * 1024
@@ -47,7 +54,7 @@ class Writer:
     """What an engine writes: so many frames, and then it is silent until its client leaves."""
 
     def __init__(self, engine: str, frames: float, size: int = 1) -> None:
-        self.make, self.api, self.route, self._type, frame = ENGINES[engine]
+        self._type, frame = ENGINES[engine][3:]
         self._frame, self._frames = frame("x" * size), frames
         self.asked = asyncio.Event()
         self.written = 0
@@ -65,12 +72,13 @@ class Writer:
 
 
 @asynccontextmanager
-async def site_of(serve: Serve, writer: Writer) -> AsyncIterator[tuple[Site, FakeEngine, str]]:
+async def site_of(serve: Serve, writer: Any, name: str = "llamacpp") -> AsyncIterator[tuple[Site, FakeEngine, str]]:
     """A server in front of the real backend of an engine, and the name of a model there."""
-    engine = writer.make()
-    engine.routes[writer.route] = writer
+    make, api, route, *_ = ENGINES[name]
+    engine = make()
+    engine.routes[route] = writer
     async with serving(engine), a_client() as client:
-        backend: Any = EngineBackend(spec_of(engine.url, writer.api), client)
+        backend: Any = EngineBackend(spec_of(engine.url, api), client)
         site = await serve(backend)
         yield site, engine, site.services.fleet.view("it").models[0].name
 
@@ -83,7 +91,7 @@ async def test_a_client_that_leaves_frees_the_engine_and_the_slot(
     serve: Serve, engine_name: str, path: str, stream: bool, frames: int
 ) -> None:
     writer = Writer(engine_name, frames)
-    async with site_of(serve, writer) as (site, engine, model):
+    async with site_of(serve, writer, engine_name) as (site, engine, model):
         body = {**CHAT, "model": model, "stream": stream}
         asked = asyncio.create_task(site.client.post(path, json=body))
         async with asyncio.timeout(20):
@@ -96,6 +104,32 @@ async def test_a_client_that_leaves_frees_the_engine_and_the_slot(
             await site.services.fleet.views.until(lambda views: not views[0].in_flight)
         await settle()
         assert site.services.ledger.recent()[-1].cancelled
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Nothing is freed but what nobody holds."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_an_answer_that_is_over_leaves_nothing_for_the_collector(serve: Serve, leaves: bool) -> None:
+    writer = Writer("llamacpp", 3) if leaves else streams(OPENAI_STREAM, content_type="text/event-stream")
+    kinds = {PassThrough, Stream, Started} | ({Answer, Connection} if leaves else set())  # else kept for what is next
+    async with site_of(serve, writer) as (site, _, model):
+        with without_collector():
+            async with asyncio.timeout(20):
+                async with site.client.post(PATHS[0], json={**CHAT, "model": model, "stream": True}) as reply:
+                    await (reply.content.readline() if leaves else reply.read())
+                    reply.close()
+                await site.services.fleet.views.until(lambda views: not views[0].in_flight)
+            await settle()
+            assert not [each for each in gc.get_objects() if type(each) in kinds]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -118,7 +152,7 @@ async def test_a_client_that_reads_nothing_for_long_frees_the_engine_and_the_slo
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_client_that_reads_nothing_makes_the_engine_wait(serve: Serve, engine_name: str, path: str) -> None:
     writer = Writer(engine_name, 10_000, size=32 * 1024)
-    async with site_of(serve, writer) as (site, engine, model):
+    async with site_of(serve, writer, engine_name) as (site, engine, model):
         body = {**CHAT, "model": model, "stream": True}
         async with site.client.post(path, json=body) as reply:
             await reply.content.readexactly(10)

@@ -190,6 +190,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The server has closed the connection, or the system: that ends an answer without a length."""
         self.is_open = False
+        del self._parser  # which holds this connection in turn
         if error is None and self.status and not self._is_framed:
             self._is_complete = True
         self._end(error or EOFError())
