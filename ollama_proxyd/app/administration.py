@@ -3,9 +3,8 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from typing import TypeAlias
 
-from ollama_proxyd.config.load import Overrides, load
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.config.written import written
@@ -16,6 +15,9 @@ from ollama_proxyd.edges.storage.admin_file import AdminFile, admin_path
 from ollama_proxyd.edges.storage.state_file import state_path
 
 log = logging.getLogger(__name__)
+
+Load: TypeAlias = Callable[[Sequence[Entry]], Config]
+"""Reads the file with exactly these entries beside it; raises ConfigError."""
 
 
 def file_of(environ: Mapping[str, str]) -> AdminFile:
@@ -32,22 +34,32 @@ def kept_in(file: AdminFile) -> Kept:
         return Kept()
 
 
-def load_with(path: Path | None, environ: Mapping[str, str], overrides: Overrides, added: Sequence[Entry]) -> Config:
+def load_with(load: Load, added: Sequence[Entry], changed: Entry | None = None) -> Config:
     """The configuration with the entries; those that contradict it are left out, with a warning.
 
-    Raises ConfigError for what is wrong without them.
+    Raises ConfigError for what is wrong without them, or with the changed one.
     """
     try:
-        return load(path, environ, overrides, added)
+        return load(added)
     except ConfigError:
-        config, good = load(path, environ, overrides), list[Entry]()
+        fitting = _fitting(load, [each for each in added if each is not changed])
+        kept = [each for each in added if each is changed or each in fitting]
+        if len(kept) == len(added):
+            raise
+    return load(kept)
+
+
+def _fitting(load: Load, added: Sequence[Entry]) -> Sequence[Entry]:
+    """Those that go together, the earlier ones first; raises ConfigError for what is wrong without them."""
+    load(())
+    good = list[Entry]()
     for entry in added:
         try:
-            config = load(path, environ, overrides, (*good, entry))
+            load((*good, entry))
             good.append(entry)
         except ConfigError as error:
             log.warning("%s %s of the admin API is left out: %s", entry.kind.value, entry.name, error)
-    return config
+    return good
 
 
 class RunningSettings:
@@ -55,7 +67,7 @@ class RunningSettings:
 
     def __init__(
         self,
-        load: Callable[[Sequence[Entry]], Config],
+        load: Load,
         have: Callable[[Callable[[], Config]], Awaitable[None]],
         now: Callable[[], Config],
         named: Callable[[Kind], set[str]],
@@ -65,14 +77,14 @@ class RunningSettings:
         self._now = now
         self._named = named
 
-    def check(self, entries: Sequence[Entry]) -> Callable[[], Awaitable[None]]:
+    def check(self, entries: Sequence[Entry], changed: Entry | None) -> Callable[[], Awaitable[None]]:
         """What puts it in force with the file as it is then; raises ProxyError with everything that is wrong."""
-        self._checked(entries)
-        return lambda: self._have(partial(self._checked, entries))
+        self._checked(entries, changed)
+        return lambda: self._have(partial(self._checked, entries, changed))
 
-    def _checked(self, entries: Sequence[Entry]) -> Config:
+    def _checked(self, entries: Sequence[Entry], changed: Entry | None) -> Config:
         try:
-            return self._load(entries)
+            return load_with(self._load, entries, changed)
         except ConfigError as error:
             raise ProxyError(ErrorKind.INVALID_REQUEST, str(error), code="invalid_settings") from error
 

@@ -35,7 +35,7 @@ class LaunchOptions:
     def load(self, kept: Sequence[Entry] | None = None) -> Config:
         """The configuration now, with what the admin API keeps, as far as it goes with it; raises ConfigError."""
         entries = kept_in(file_of(self.environ)).entries if kept is None else kept
-        return self._meant(load_with(self.config, self.environ, self.overrides, entries))
+        return load_with(self.load_with, entries)
 
     def can_load(self) -> bool:
         """Whether a daemon that is started now would find a configuration that it takes."""

@@ -113,3 +113,38 @@ async def test_a_store_that_is_locked_takes_nothing_out_of_a_reload(
         await running.rewrite(first(engines, {"name": "kiosk", "hosts": ["kiosk.test"]}))
         other.execute("ROLLBACK")
     assert (running.services.fleet.has("new"), frontends(running)) == (True, ["kiosk"])
+
+
+async def test_an_addition_that_the_file_came_to_contradict_is_in_the_way_of_no_other_change(
+    start: Start, engines: tuple[Engine, Engine]
+) -> None:
+    running = await start(first(engines), Demo.NEVER)
+    admin = running.daemon.admin
+    for name in ("one", "two"):
+        await admin.put(_frontend(name, f"{name}.test"), OWNER)
+    await running.rewrite(first(engines, {"name": "kiosk", "hosts": ["one.test"]}))
+    await admin.put(_frontend("two", "second.test"), OWNER)
+    await admin.put(_frontend("three", "three.test"), OWNER)
+    await admin.delete(Kind.FRONTENDS, "three", OWNER)
+    assert frontends(running) == ["kiosk", "two"]
+    with pytest.raises(Exception, match=r"one\.test leads to the front end kiosk already, and to two"):
+        await admin.put(_frontend("two", "one.test"), OWNER)
+    await running.rewrite(first(engines))
+    assert frontends(running) == ["one", "two"]
+
+
+async def test_a_change_that_leaves_no_room_for_an_earlier_one_is_refused(
+    start: Start, engines: tuple[Engine, Engine]
+) -> None:
+    running = await start(first(engines), Demo.NEVER)
+    admin = running.daemon.admin
+    for name in ("one", "two", "three"):
+        await admin.put(_frontend(name, f"{name}.test"), OWNER)
+    await running.rewrite(first(engines, {"name": "kiosk", "hosts": ["three.test"]}))
+    with pytest.raises(Exception, match=r"two\.test leads to the front end one already, and to two"):
+        await admin.put(_frontend("one", "two.test"), OWNER)
+    assert frontends(running) == ["kiosk", "one", "two"]
+
+
+def _frontend(name: str, host: str) -> Entry:
+    return Entry(Kind.FRONTENDS, name, {"hosts": [host]})
