@@ -163,7 +163,8 @@ class AdmissionQueue:
             if line.head.asked == asked and line.head.priority is not Priority.BEST_EFFORT:
                 each = line.ahead(but)
                 sums[line.backends] = sums.get(line.backends, NO_FOLLOWERS).and_also(each.awaited, each.work_s)
-        found: dict[str, Followers] = {}
+        widest = max(sums, key=len, default=frozenset[str]())
+        found = dict.fromkeys(widest, sums.pop(widest, NO_FOLLOWERS))
         for backends, own in sums.items():
             for backend_id in backends:
                 known = found.get(backend_id)

@@ -1,6 +1,9 @@
 """Which device of the machine a backend runs on, so that its heat, power and sleep count."""
 
+from collections import Counter
+
 from ollama_proxyd.core.fleet import BackendSpec, Hardware
+from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.readings import DeviceState
 from ollama_proxyd.core.reasons import Reason
 
@@ -18,6 +21,22 @@ def device_of(spec: BackendSpec, devices: tuple[DeviceState, ...]) -> DeviceStat
                 return None
             found = device
     return found
+
+
+def is_same_device(spec: BackendSpec, now: tuple[DeviceState, ...], was: tuple[DeviceState, ...]) -> bool:
+    """Whether the same is known of a backend's device, or nothing for the same reason."""
+    if now is was:
+        return True
+    found = device_of(spec, now)
+    if found is not device_of(spec, was) or bool(now) is not bool(was):
+        return False
+    return found is not None or _counted(now)[spec.hardware] == _counted(was)[spec.hardware]
+
+
+@by_identity
+def _counted(devices: tuple[DeviceState, ...]) -> Counter[Hardware]:
+    """How many there are of each class."""
+    return Counter([device.hardware for device in devices])
 
 
 _IN_PROCESSOR = frozenset({Hardware.NPU, Hardware.IGPU, Hardware.CPU})
@@ -41,9 +60,7 @@ def why_unbound(spec: BackendSpec, devices: tuple[DeviceState, ...]) -> Reason |
         return Reason("device_not_sensed", pci_address=spec.pci_address)
     if not devices or not spec.is_local or spec.hardware is Hardware.UNKNOWN:
         return None
-    name, count = spec.hardware.value, 0
-    for device in devices:
-        count += device.hardware is spec.hardware
+    name, count = spec.hardware.value, _counted(devices)[spec.hardware]
     if count == 0:
         return Reason("class_not_sensed", hardware=name)
     return Reason("class_ambiguous", count=count, hardware=name)

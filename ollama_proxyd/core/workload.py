@@ -76,6 +76,15 @@ class Followers(NamedTuple):
 NO_FOLLOWERS = Followers(0, 0.0)
 
 
+def most_sharing(followers: Iterable[Followers], elsewhere: int) -> tuple[float, float]:
+    """How many share what starts a device at most, and how many fewer for each second that starting takes."""
+    each_once = {id(each): each for each in followers if each.number and each.work_s > 0}.values()
+    if not each_once:
+        return 1.0, 0.0
+    least_each_s = min([each.number / each.work_s for each in each_once]) * elsewhere
+    return 1 + max([each.number for each in each_once]) - SETTLED, least_each_s
+
+
 class QueueAhead(NamedTuple):
     """What waits for a backend; `due_s` is when a request would be due that took no time."""
 

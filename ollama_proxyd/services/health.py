@@ -101,13 +101,15 @@ class HealthMonitor:
             return False
         return self._clock.monotonic() - self._fleet.changed_s > quiet_s
 
-    async def catch_up(self, max_age_s: float = REFUSAL_AGE_S) -> bool:
+    async def catch_up(self, max_age_s: float = REFUSAL_AGE_S, backend_id: str | None = None) -> bool:
         """Check what was checked longer ago than this, and wait a moment for it; whether there may be news.
 
+        All backends are looked at, or the one that is named.
         Whoever is down gets less time to say that it is up again: it may never answer.
         """
         now_s = self._clock.monotonic()
-        fresh = [(each, self._fresh(each, now_s - max_age_s)) for each in self._fleet.members.values()]
+        members = [each for each in self._fleet.members.values() if backend_id in {None, each.id}]
+        fresh = [(each, self._fresh(each, now_s - max_age_s)) for each in members]
         checks = {check: each for each, check in fresh if check is not None}
         if checks:
             await asyncio.wait(checks, timeout=DOWN_WAIT_S)

@@ -264,7 +264,7 @@ class Keeper:
         if fleet.view(at.backend_id).health is not Health.UP:
             self._forget(at)
             return
-        await health.catch_up(0.0)
+        await health.catch_up(0.0, at.backend_id)
         if not self._is_due(at):
             return
         self._due_s[at] = inf

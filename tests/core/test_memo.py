@@ -17,7 +17,7 @@ from ollama_proxyd.core.policy.crowd import Crowd
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import assess, best_under, decide, rank
 from ollama_proxyd.core.policy.trial import known_until_s
-from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, SystemState
+from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, DeviceState, Reading, SystemState
 from tests.core.reference_profile import PROFILES, TINY, backend, only, setting
 from tests.core.test_rank_properties import machines, modes, queries, wild_fleets
 
@@ -133,6 +133,23 @@ def test_a_request_that_comes_or_goes_compiles_no_price_anew(compiled: list[str]
     for fleet, expected in ((idle, ["npu", "igpu", "nvidia"]), (idle, []), (busy, []), (idle, [])):
         compiled.clear()
         rank(Query(TINY.name), fleet, UNKNOWN_SYSTEM, setting(Mode.BALANCED))
+        assert compiled == expected
+
+
+def test_what_sensors_say_compiles_only_those_anew_that_it_concerns(compiled: list[str]) -> None:
+    fleet = tuple([backend(name) for name in ("igpu", "nvidia")])
+    first, second = (DeviceState(each, Hardware.NVIDIA, each) for each in ("0000:01:00.0", "0000:02:00.0"))
+    drawn = SystemState(devices=(replace(first, energy_j=Reading(9.0, 1.0)), second))
+    chip = DeviceState("igpu", Hardware.IGPU, "igpu")
+    moments: list[tuple[tuple[DeviceState, ...], list[str]]] = [
+        ((first, second), ["igpu", "nvidia"]),
+        (drawn.devices, []),
+        ((first, second, chip), ["igpu"]),
+        ((first, chip), ["nvidia"]),
+    ]
+    for devices, expected in moments:
+        compiled.clear()
+        rank(Query(TINY.name), fleet, SystemState(devices=devices), setting(Mode.BALANCED))
         assert compiled == expected
 
 

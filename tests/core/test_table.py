@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.fleet import FleetView, Health, LoadedModel
+from ollama_proxyd.core.keeping import Memory
 from ollama_proxyd.core.learning import Answer, Speed, learn
+from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy import rank as ranking
 from ollama_proxyd.core.policy import table as tables
@@ -88,6 +90,44 @@ def test_nothing_costs_less_than_is_reckoned_whatever_is_cached_and_whatever_wor
     for least_j, candidate in zip(table.least_costs(asked), table.fit, strict=True):
         cost_j = price(candidate, asked).cost_j
         assert not least_j > cost_j + 1e-6 * abs(cost_j) + 1e-6
+
+
+gaps = st.sampled_from(((), (0.0,) * 4, (3.0,) * 4, (40.0,) * 4, (0.0, 0.0, 3.0, 40.0)))
+
+
+@given(st.lists(gaps, min_size=2, max_size=3), st.floats(0, 90), st.booleans())
+def test_nothing_costs_less_than_is_reckoned_whenever_later_requests_come(
+    each_time: list[tuple[float, ...]], leaves_s: float, is_loaded: bool
+) -> None:
+    tables._tables.clear()
+    gaps_s, name = dict[str, tuple[float, ...]](), canonical(TINY.name)
+    memory = Memory(is_kept_by_us=True, gaps_s=gaps_s, expires_s={TINY.name: leaves_s})
+    loaded = (LoadedModel(TINY.name),) if is_loaded else ()
+    fleet = tuple([replace(backend(each), memory=memory, loaded=loaded) for each in ("nvidia", "igpu")])
+    for found in each_time:
+        gaps_s[name] = found
+        assessment = assess(QUERY, fleet, UNKNOWN_SYSTEM, setting(Mode.BALANCED))
+        asked, table = assessment.asked, assessment.table
+        for least_j, candidate in zip(table.least_costs(asked), table.fit, strict=True):
+            assert not least_j > price(candidate, asked).cost_j + 1e-6
+
+
+def test_with_a_part_of_a_prompt_cached_somewhere_as_few_are_priced(priced: list[str]) -> None:
+    cached = {f"b{at:03}": 60.0 * at for at in range(20)}
+    query = replace(QUERY, cached_tokens=cached)
+    decision = rank(query, many(400), UNKNOWN_SYSTEM, setting(Mode.BALANCED))
+    assert len(set(priced)) <= 3
+    assert decision.ranked[0].cost_j == pytest.approx(min(each.cost_j for each in decision.ranked))
+
+
+def test_a_trial_has_no_more_priced(priced: list[str]) -> None:
+    untold = [replace(backend("igpu"), spec=replace(backend("igpu").spec, id=f"b{at:03}")) for at in range(400)]
+    speeds = [{TINY.name: Speed(ttft_s=0.4, decode_tps=tps, samples=90, output_tokens=200)} for tps in (24.0, 6.0)]
+    fleet = (untold[0], *[replace(view, speeds=speeds[at > 1]) for at, view in enumerate(untold) if at])
+    decision = rank(QUERY, fleet, UNKNOWN_SYSTEM, setting(Mode.BALANCED))
+    assert decision.reason.code == "trial"
+    assert len(set(priced)) <= 3
+    assert len({each.backend_id for each in decision.ranked}) == len(decision.ranked) == 400
 
 
 @given(fleets, queries, modes, machines)

@@ -414,6 +414,15 @@ async def test_a_dead_backend_is_waited_for_only_a_moment() -> None:
     assert fleet.clock.monotonic() - began_s < 0.5
 
 
+async def test_where_one_backend_is_meant_no_other_is_checked() -> None:
+    meant, other = Counting("npu"), Counting("igpu")
+    fleet = fleet_of(meant, other)
+    await fleet.health.check_all()
+    await pass_by(0.1)
+    assert await fleet.health.catch_up(0.0, "npu")
+    assert (meant.checks, other.checks) == (2, 1)
+
+
 async def test_a_picture_that_is_new_enough_is_not_made_anew() -> None:
     backend = Counting("npu")
     fleet = fleet_of(backend)

@@ -10,7 +10,8 @@ from ollama_proxyd.core.policy.crowd import Crowd, least_slowing
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.priors import MOST, Expectation, is_known
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.policy.residence import Keeping, Residence, Sparing
+from ollama_proxyd.core.policy.residence import Keeping, Residence
+from ollama_proxyd.core.policy.sparing import Sparing
 from ollama_proxyd.core.readings import DeviceState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import WRITING, Hints, Priority
@@ -170,25 +171,23 @@ class Line(NamedTuple):
     fixed_j: float
     read_j: float
     write_j: float
+    start_j: float
+    """What waking its device and loading its model draw, which those that wait for it share."""
+    start_s: float
     busy_s: tuple[float, float, float]
     """How long it would work alone: at first, for each token that is read, and for each that is written."""
     work_w: float
     """What a second of that costs, others' waiting apart."""
     slowed: float
     """How much longer another at work on the chip makes it at least."""
+    is_loaded: bool = True
+    """Whether the model is in memory, and with it what was cached of prompts."""
     sparing: Sparing | None = None
     """What later requests may be spared."""
 
     def most_spared_j(self, now_s: float) -> float:
         """What they are spared at most by one at this moment."""
         return 0.0 if self.sparing is None else self.sparing.most_j(now_s)
-
-    def after(self, read_tokens: float, whole: "Line") -> "Line":
-        """The same where so many tokens are read in any case; `whole` is the line of the whole prompt."""
-        first_s, read_s, write_s = self.busy_s
-        write_s, write_j = min((write_s, self.write_j), (whole.busy_s[2], whole.write_j))
-        busy_s = first_s + read_s * read_tokens, 0.0, write_s
-        return Line(self.fixed_j + self.read_j * read_tokens, 0.0, write_j, busy_s, *self[4:])
 
     def less_own(self, second_j: float) -> "Line":
         """The same without what its own work, taken for another's, would cost for each second that it takes longer."""
@@ -204,8 +203,6 @@ class LineKey(NamedTuple):
     context: int
     price_w: float
     others_price_w: float
-    sharing: int
-    """How many share what starts a device, at the most."""
 
 
 def line(candidate: Candidate, view: BackendView, crowd: Crowd, key: LineKey) -> Line:
@@ -216,16 +213,16 @@ def line(candidate: Candidate, view: BackendView, crowd: Crowd, key: LineKey) ->
     work_w += price_w * (1 + candidate.heat_share)
     second_j = crowd.slow * work_w + key.others_price_w * crowd.delayed + crowd.delayed_w
     stay = keeping.arrival[0]
-    fixed_j = price_w * (stay.wake_s + stay.load_s)
-    fixed_j += (stay.wake_j + stay.load_j) / key.sharing
+    start_j, start_s = stay.wake_j + stay.load_j, stay.wake_s + stay.load_s
     first_s, each_s = expected.least_prefill_s(key.context)
     write_s = 1 / expected.decode_tps[key.context]
     tariff = view.spec.tariff
     read_j, write_j = (0.0, 0.0) if tariff is None else tariff.token_joules
     slowed = least_slowing(view, candidate.model)
-    costs = fixed_j + first_s * second_j, read_j + each_s * second_j, write_j + write_s * second_j
-    sparing = keeping.sparing(view, price_w)
-    return Line(*costs, (first_s, each_s, write_s), work_w, slowed, sparing)
+    fixed_j = price_w * start_s + first_s * second_j
+    costs = fixed_j, read_j + each_s * second_j, write_j + write_s * second_j
+    sparing, busy_s = keeping.sparing(view, price_w), (first_s, each_s, write_s)
+    return Line(*costs, start_j, start_s, busy_s, work_w, slowed, not stay.load_s, sparing)
 
 
 _FREE = (0.0, 0.0)

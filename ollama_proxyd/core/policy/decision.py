@@ -123,6 +123,12 @@ class Ranking(Sequence[Ranked]):
         self._rest = rest
         self._found: list[Ranked] = []
 
+    @classmethod
+    def led_by(cls, first: Ranked, others: Sequence[Ranked]) -> "Ranking":
+        """The same backends with one of them before all others."""
+        backend_ids = others.backend_ids if isinstance(others, Ranking) else frozenset([e.backend_id for e in others])
+        return cls(backend_ids, chain((first,), (each for each in others if each is not first)))
+
     def __len__(self) -> int:
         return len(self.backend_ids)
 

@@ -1,14 +1,13 @@
 """What a request costs at least on each backend: by lines that are drawn once and kept while little changes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import ceil
 from typing import NamedTuple, TypeAlias
 
 from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.learning import context_of
 from ollama_proxyd.core.policy.cost import NEXT_TURN, Candidate, Demand, Line, LineKey, line
 from ollama_proxyd.core.policy.crowd import Crowd, Neighbour, Neighbours, Working
-from ollama_proxyd.core.workload import SETTLED, Followers
+from ollama_proxyd.core.workload import most_sharing
 
 Alone: TypeAlias = tuple[Candidate, BackendView, Crowd]
 
@@ -24,12 +23,77 @@ class Fit(NamedTuple):
     """One of them as it is now, and what it would meet if nothing else were at work on its chip."""
 
 
+class _Read(NamedTuple):
+    """How a prompt is read on a backend: by which line, and how many tokens of it."""
+
+    by: Line
+    tokens: float
+
+    @property
+    def joules(self) -> float:
+        """What it costs, with all else that does not depend on the answer."""
+        return self.by.fixed_j + self.by.read_j * self.tokens
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes alone."""
+        first_s, each_s, _ = self.by.busy_s
+        return first_s + each_s * self.tokens
+
+
+class _Reading:
+    """How each backend reads the prompt of a request, at least: less where a part of it is cached somewhere."""
+
+    def __init__(self, lines: Sequence[Line], tokens: float) -> None:
+        self.lines = lines
+        self._tokens = tokens
+        self.cached: dict[int, _Read] = {}
+        """Those that have a part of it read."""
+        self.rest: Sequence[Line] | None = None
+        """The lines for what no cache holds."""
+        self.rest_tokens = tokens
+
+    def work_s(self, number: int, write: float) -> float:
+        """How long a backend would work alone."""
+        own = self.cached.get(number) or _Read(self.lines[number], self._tokens)
+        seconds, write_s = own.seconds, self.lines[number].busy_s[2] * write
+        if self.rest is not None:
+            rest_s = _Read(self.rest[number], self.rest_tokens).seconds
+            seconds -= NEXT_TURN * max(seconds - rest_s, 0.0)
+        return seconds + write_s
+
+    def less(self, costs: list[float]) -> list[float]:
+        """These costs less what the next turn bears of them: a share of what one now reads more than another."""
+        if self.rest is None:
+            return costs
+        whole, part = self._tokens, self.rest_tokens
+        pairs = zip(costs, self.lines, self.rest, strict=True)
+        found = [
+            cost_j - NEXT_TURN * max(own[0] + own[1] * whole - rest[0] - rest[1] * part, 0.0)
+            for cost_j, own, rest in pairs
+        ]
+        for number, own in self.cached.items():
+            read_j, whole_j = own.joules, _Read(self.lines[number], whole).joules
+            more_j = read_j - _Read(self.rest[number], part).joules
+            found[number] = costs[number] - whole_j + read_j - NEXT_TURN * max(more_j, 0.0)
+        return found
+
+
+class _Drawn(NamedTuple):
+    """The lines of all backends that are fit, for one kind of request."""
+
+    lines: list[Line]
+    costs: list[tuple[float, ...]]
+    """What each costs, by the first five fields of its line."""
+    stale: frozenset[int]
+    """The numbers of those that have changed since."""
+
+
 class Lines:
     """The lines of all backends that are fit, for each kind of request."""
 
     def __init__(self) -> None:
-        self._drawn: dict[LineKey, tuple[list[Line], frozenset[int]]] = {}
-        """With the numbers of those that have changed since."""
+        self._drawn: dict[LineKey, _Drawn] = {}
 
     def followed(self, changed: Iterable[int]) -> "Lines":
         """The same where some backends are no longer as they were."""
@@ -37,57 +101,73 @@ class Lines:
         if not self._drawn:
             return found
         changed = frozenset(changed)
-        found._drawn = {key: (lines, stale | changed) for key, (lines, stale) in self._drawn.items()}
+        found._drawn = {key: each._replace(stale=each.stale | changed) for key, each in self._drawn.items()}
         return found
 
     def least_costs(self, asked: Demand, fit: Fit, working: Working) -> list[float]:
         """What a request costs at least on each, in their order, while these are at work."""
-        prices = asked.price_of_time_w, asked.others_price_w
-        key = LineKey(context_of(asked.prompt_tokens), *prices, _most_sharing(asked.followers.values()))
-        lines, read, write = self._of(key, fit, working), asked.prompt_tokens, asked.output_tokens
-        if asked.cached_tokens:
-            lines = self._with_caches(lines, key, asked, (fit, working))
-            read *= 1 - NEXT_TURN  # the next turn bears it
-        costs = [fixed_j + read_j * read + write_j * write for fixed_j, read_j, write_j, *_ in lines]
-        for at in [at for at, each in enumerate(lines) if each.sparing is not None]:
-            costs[at] -= lines[at].most_spared_j(asked.now_s)
+        key = LineKey(context_of(asked.prompt_tokens), asked.price_of_time_w, asked.others_price_w)
+        drawn, write = self._of(key, fit, working), asked.output_tokens
+        reading, costs = self._reading(drawn.lines, key, asked, (fit, working)), _alone(drawn.costs, asked)
+        costs = reading.less(costs)
+        for at in [at for at, each in enumerate(drawn.lines) if each.sparing is not None]:
+            costs[at] -= drawn.lines[at].most_spared_j(asked.now_s)
         for chip, numbers in fit.shared.items():
             if (there := working.get(chip)) is not None:
                 count, second_j = len(there.each), _second_j(there, asked.others_price_w)
                 for at in numbers:
-                    _, _, _, (first_s, read_s, write_s), work_w, slowed, *_ = lines[at]
-                    costs[at] += slowed * (first_s + read_s * read + write_s * write) * (work_w * count + second_j)
+                    each = drawn.lines[at]
+                    costs[at] += each.slowed * reading.work_s(at, write) * (each.work_w * count + second_j)
         for backend_id, wait_s in asked.waits_s.items():
             if (number := fit.numbers.get(backend_id)) is not None:
-                first_s, read_s, write_s = lines[number].busy_s
-                queue, work_s = asked.queues.get(backend_id), first_s + read_s * read + write_s * write
-                costs[number] += asked.price_of_time_w * (wait_s + (queue.wait_s(work_s) if queue else 0.0))
+                queue = asked.queues.get(backend_id)
+                queue_s = queue.wait_s(reading.work_s(number, write)) if queue is not None and queue.lines else 0.0
+                costs[number] += asked.price_of_time_w * (wait_s + queue_s)
         return costs
 
-    def _with_caches(self, lines: list[Line], key: LineKey, asked: Demand, there: tuple[Fit, Working]) -> list[Line]:
-        """The same lines, of those with a part of the prompt in their caches for the rest alone."""
-        found, (fit, _), known = list(lines), there, dict[int, list[Line]]()
+    def _reading(self, lines: list[Line], key: LineKey, asked: Demand, there: tuple[Fit, Working]) -> _Reading:
+        """How each reads the prompt; with its model a cache leaves the memory."""
+        found = _Reading(lines, asked.prompt_tokens)
+        if not asked.cached_tokens:
+            return found
+        by_tokens = {
+            tokens: self._of(key._replace(context=context_of(asked.prompt_tokens - tokens)), *there).lines
+            for tokens in set(asked.cached_tokens.values())
+        }
+        most = max(by_tokens)
+        found.rest, found.rest_tokens = by_tokens[most], asked.prompt_tokens - most
         for backend_id, tokens in asked.cached_tokens.items():
-            if (number := fit.numbers.get(backend_id)) is not None:
-                left = asked.prompt_tokens - tokens
-                if (context := context_of(left)) not in known:
-                    known[context] = self._of(LineKey(context, *key[1:]), *there)
-                found[number] = known[context][number].after((1 - NEXT_TURN) * left, lines[number])
+            if (number := there[0].numbers.get(backend_id)) is not None and lines[number].is_loaded:
+                found.cached[number] = _Read(by_tokens[tokens][number], asked.prompt_tokens - tokens)
         return found
 
-    def _of(self, key: LineKey, fit: Fit, working: Working) -> list[Line]:
+    def _of(self, key: LineKey, fit: Fit, working: Working) -> _Drawn:
         """The lines of all that are fit, those that have changed drawn anew."""
         known = self._drawn.get(key)
-        if known is not None and not known[1]:
-            return known[0]
+        if known is not None and not known.stale:
+            return known
         if known is None:
             lines = [_drawn(fit.alone(number), key, fit, working) for number in range(fit.size)]
+            found = _Drawn(lines, [each[:5] for each in lines], frozenset())
         else:
-            lines = list(known[0])
-            for number in known[1]:
-                lines[number] = _drawn(fit.alone(number), key, fit, working)
-        self._drawn[key] = lines, frozenset()
-        return lines
+            found = _Drawn(list(known.lines), list(known.costs), frozenset())
+            for number in known.stale:
+                found.lines[number] = _drawn(fit.alone(number), key, fit, working)
+                found.costs[number] = found.lines[number][:5]
+        self._drawn[key] = found
+        return found
+
+
+def _alone(costs: Sequence[tuple[float, ...]], asked: Demand) -> list[float]:
+    """What a request costs at least on each while nothing else is at work; those that wait share what starts one."""
+    read, write = asked.prompt_tokens, asked.output_tokens
+    if not asked.followers:
+        return [fixed_j + read_j * read + write_j * write + start_j for fixed_j, read_j, write_j, start_j, _ in costs]
+    most, less_each_s = most_sharing(asked.followers.values(), len(asked.waits_s))
+    return [
+        fixed_j + read_j * read + write_j * write + start_j / max(most - less_each_s * start_s, 1.0)
+        for fixed_j, read_j, write_j, start_j, start_s in costs
+    ]
 
 
 def _drawn(alone: Alone, key: LineKey, fit: Fit, working: Working) -> Line:
@@ -103,9 +183,3 @@ def _drawn(alone: Alone, key: LineKey, fit: Fit, working: Working) -> Line:
 def _second_j(at_work: Neighbour | Neighbours, price_w: float) -> float:
     """What it costs that what is at work takes a second longer."""
     return price_w * at_work.awaited + at_work.power_w
-
-
-def _most_sharing(followers: Iterable[Followers]) -> int:
-    """How many share what starts a device, at the most; in powers of two, since lines are drawn for each."""
-    most = max([each.number for each in followers], default=0) - SETTLED
-    return 1 << ceil(most).bit_length() if most > 0 else 1

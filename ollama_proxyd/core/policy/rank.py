@@ -74,7 +74,7 @@ def decide(assessment: Assessment) -> Decision:
     if last_resort:
         ranked = last_resort
     elif (tried := trial(table, ranked, query)) is not None:
-        ranked = (tried, *[each for each in ranked if each is not tried])
+        ranked = Ranking.led_by(tried, ranked)
     if query.hints.frontend is not None:
         ranked = balanced(ranked, query, assessment.fleet)
     aside = _set_aside(assessment, last_resort) if assessment.failing else ()

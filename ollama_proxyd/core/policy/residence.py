@@ -1,15 +1,15 @@
 """What it costs to have a model in memory on a device that is awake, and to keep it there."""
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware, LoadedModel, Model, Profile
-from ollama_proxyd.core.keeping import FEW_GAPS, MOST_S, chance, idle_s, keep_alive_s
+from ollama_proxyd.core.keeping import MOST_S, chance, idle_s, keep_alive_s
 from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.model_names import canonical, resolve
 from ollama_proxyd.core.policy.priors import WAKE_OF_CARD_S, WAKE_S, is_known
+from ollama_proxyd.core.policy.sparing import Sparing, gaps_of, may_spare
 from ollama_proxyd.core.readings import DeviceState, PowerState
 from ollama_proxyd.core.reasons import Reason
 
@@ -143,30 +143,6 @@ def keep_of(view: BackendView, model: Model, power_w: float, price_w: float) -> 
     return keep_alive_s(costs.break_even_s(price_w), gaps_of(view, canonical(model.name))), costs
 
 
-def gaps_of(view: BackendView, asked_as: str) -> Sequence[float]:
-    """The last times between requests for a model by its canonical name, wherever they went; empty while few."""
-    found = view.memory.gaps_s.get(asked_as, ()) if view.memory.gaps_s else ()
-    return found if len(found) >= FEW_GAPS else ()
-
-
-class Sparing(NamedTuple):
-    """The loading that later requests are spared at most by one that keeps a model in memory."""
-
-    again_j: float
-    """What it costs to load it again."""
-    name: str | None
-    """The model's name in memory."""
-    leaves_s: Mapping[str, float]
-    """When each model leaves."""
-    gaps_s: Sequence[float]
-    """The last times between requests, the shortest first."""
-
-    def most_j(self, now_s: float) -> float:
-        """What is spared at most: nothing of those that would come while it is there in any case."""
-        left_s = 0.0 if self.name is None else self.leaves_s.get(self.name, inf) - now_s
-        return self.again_j * (1 - bisect_right(self.gaps_s, left_s) / len(self.gaps_s))
-
-
 class Keeping(NamedTuple):
     """What waking, loading and keeping a model cost, as far as neither the time nor the last requests matter."""
 
@@ -182,12 +158,11 @@ class Keeping(NamedTuple):
     has_tail: bool = False
 
     def sparing(self, view: BackendView, price_w: float) -> Sparing | None:
-        """What later requests are spared at most; None where nothing is known of them."""
-        gaps_s = gaps_of(view, self.asked_as) if self.has_tail else ()
-        if not gaps_s:
+        """What later requests are spared; None where nothing is known of them, or all came while others were there."""
+        if not self.has_tail or not may_spare(view, self.asked_as):
             return None
         again_j = self.costs.again_j + price_w * self.costs.again_s
-        return Sparing(again_j, self.name, view.memory.expires_s, _ordered(gaps_s))
+        return Sparing(again_j, self.name, view.memory, self.asked_as)
 
     def at(self, view: BackendView, now_s: float) -> tuple[Residence, tuple[Reason, ...]]:
         """The same at a moment, by the last times between requests and by when each model leaves."""
@@ -219,11 +194,6 @@ def keeping(view: BackendView, model: Model, device: DeviceState | None, power_w
     name = None if view.loaded is None else _own_name(model, view.loaded)
     has_tail = view.loaded is not None and costs.idle_w >= COUNTED_FROM_W
     return Keeping((found, notes), costs, price_w, canonical(model.name), name, has_tail)
-
-
-@by_identity
-def _ordered(gaps_s: Sequence[float]) -> Sequence[float]:
-    return sorted(gaps_s)
 
 
 @by_identity

@@ -13,6 +13,7 @@ from math import inf
 from operator import attrgetter, is_not
 from typing import Any, NamedTuple, TypeAlias
 
+from ollama_proxyd.core.binding import is_same_device
 from ollama_proxyd.core.fleet import BackendView, FleetView
 from ollama_proxyd.core.learning import Asker, Speed
 from ollama_proxyd.core.policy.candidates import candidate_of, taught
@@ -23,8 +24,8 @@ from ollama_proxyd.core.policy.eligibility import Situation, fitness_rules
 from ollama_proxyd.core.policy.least_costs import Alone, Fit, Lines
 from ollama_proxyd.core.policy.mode_limits import Tier, standing_tier
 from ollama_proxyd.core.policy.query import Query
-from ollama_proxyd.core.policy.residence import gaps_of
-from ollama_proxyd.core.readings import known
+from ollama_proxyd.core.policy.sparing import may_spare
+from ollama_proxyd.core.readings import SystemState, known
 
 MOST_TABLES = 64
 """So many kinds of work, each in its mode, have their tables kept."""
@@ -179,7 +180,8 @@ class Table(NamedTuple):
         """The places of what is no longer as it was, and of that of which only the requests under way have changed."""
         anew = set[int]()
         if situation.system is not self.situation.system:
-            anew.update([at for at, view in enumerate(fleet) if not _is_elsewhere(view)])
+            now, was = situation.system, self.situation.system
+            anew.update([at for at, view in enumerate(fleet) if _is_sensed_anew(view, now, was)])
         busier, now_, was_ = set[int](), situation.query.background, self.situation.query.background
         if now_ != was_:
             busier.update([self.places[each] for each in now_.keys() | was_ if now_.get(each) != was_.get(each)])
@@ -271,17 +273,15 @@ def _learned(entries: Sequence[Entry], order: Iterable[int]) -> Sequence[_Learne
             found.append(_Learned(view.memory.load_s.get, model.name, [at]))
         if keeping.has_tail:
             key = id(view.memory.gaps_s), keeping.asked_as
-            gaps.setdefault(key, _Learned(partial(_has_gaps, view), keeping.asked_as, [])).at.append(at)
+            gaps.setdefault(key, _Learned(partial(may_spare, view), keeping.asked_as, [])).at.append(at)
     return [*found, *gaps.values()]
 
 
-def _has_gaps(view: BackendView, asked_as: str) -> bool:
-    return bool(gaps_of(view, asked_as))
-
-
-def _is_elsewhere(view: BackendView) -> bool:
-    """Whether nothing of this machine changes what it costs."""
-    return not (view.spec.is_local or view.spec.pci_address or view.machine)
+def _is_sensed_anew(view: BackendView, now: SystemState, was: SystemState) -> bool:
+    """Whether this machine says something else of a backend than before, games apart."""
+    if not (view.spec.is_local or view.spec.pci_address or view.machine):
+        return False
+    return view.machine is not None or not is_same_device(view.spec, now.devices, was.devices)
 
 
 def _known_until_s(entries: Iterable[Entry]) -> float:
