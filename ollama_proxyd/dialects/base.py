@@ -77,8 +77,8 @@ class StreamReader(Protocol):
     def closing(self) -> bytes:
         """What the engine left out at the end of its answer."""
 
-    def passes(self, block: bytes) -> bool:
-        """Take note of a block that goes to the client as it is, as most do; whether it does, else it is fed."""
+    def passed(self, block: bytes) -> bytes:
+        """What the client gets of a block that passes on, as most do; empty where it is to be fed."""
 
     def feed(self, block: bytes) -> Sequence[Event]:
         """The events of a block of frames."""
@@ -123,9 +123,9 @@ class BlockDecoder(ABC):
         """Nothing: what is decoded is written anew."""
         return b""
 
-    def passes(self, block: bytes) -> bool:  # noqa: ARG002 - see StreamReader
-        """Never."""
-        return False
+    def passed(self, block: bytes) -> bytes:  # noqa: ARG002 - see StreamReader
+        """Nothing."""
+        return b""
 
     def feed(self, block: bytes, most: int | None = None) -> list[Event]:
         """The events of a block; a failure among them is raised once what came before it was returned.

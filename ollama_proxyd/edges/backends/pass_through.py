@@ -73,21 +73,25 @@ class PassThrough:
         self.ended = False
         self.skipped_frames = 0
 
-    def passes(self, block: bytes) -> bool:
-        """Take note of a block of plain frames, of which none is looked at; whether it is one."""
-        if self._alike.holds(block):
+    def passed(self, block: bytes) -> bytes:
+        """A block of plain frames under the model's name, once noted; empty where one of them is to be looked at."""
+        if told := self._alike.passed(block):
             self._repeats += 1
-            return True
-        if not self._begun or self._name is not None or self.ended or self._failure is not None:
-            return False
+            return told
+        if not self._begun or self.ended or self._failure is not None:
+            return b""
         if self._calls.concern(block) or block.find(self._end_mark) >= 0:
-            return False
-        frames = self._form.plain_frames(block)
-        if frames:
-            self._note(block, frames)
+            return b""
+        if not (frames := self._form.plain_frames(block)):
+            return b""
+        self._note(block, frames)
+        told = self._named(block)
         if frames == 1:
-            self._alike.learn(block)
-        return frames > 0
+            self._alike.learn(block, told)
+        return told
+
+    def _named(self, block: bytes) -> bytes:
+        return block if self._name is None else self._dialect.rename(block, self._name)
 
     def _note(self, block: bytes, frames: int) -> None:
         self._note_repeats()
@@ -120,7 +124,7 @@ class PassThrough:
         if not block:
             return ()
         self._note(block, frames or block.count(self._mark))
-        return (Delta(frame=block if self._name is None else self._dialect.rename(block, self._name)),)
+        return (Delta(frame=self._named(block)),)
 
     def _examined(self, block: bytes) -> bytes:
         """The block up to the answer's end or to an error, without what no client could read."""

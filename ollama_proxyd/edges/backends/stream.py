@@ -57,9 +57,9 @@ class Stream:
 
         def take(chunk: bytes) -> bool:
             nonlocal failure
-            if self._is_between and passes(chunk):
+            if self._is_between and (told := passed(chunk)):
                 note_progress()
-                return tell(chunk)
+                return tell(told)
             note_piece()
             goes_on = True
             try:
@@ -70,7 +70,7 @@ class Stream:
                 return False
             return goes_on and not self.reader.ended
 
-        passes, reply = self.reader.passes, self._reply
+        passed, reply = self.reader.passed, self._reply
         note_progress, note_piece = reply.note_progress, reply.note_piece
         self._has_ended = await reply.pour(take)
         if failure is not None:
