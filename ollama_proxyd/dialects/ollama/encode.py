@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished, FinishReason, TokenLogprob, ToolCallDelta
@@ -96,6 +97,31 @@ def _vector_counters(request: Request, finished: Finished, total_ns: int) -> dic
     return present(total_duration=total_ns, load_duration=load_ns, prompt_eval_count=tokens)
 
 
+class _Said(msgspec.Struct, kw_only=True):
+    role: str = "assistant"
+    content: str
+    thinking: str | UnsetType = UNSET
+
+
+class _ChatLine(msgspec.Struct, kw_only=True):
+    """A line of words alone, as nearly all are; written in a third of the time that a dictionary takes."""
+
+    model: str
+    created_at: str
+    message: _Said
+    done: bool = False
+
+
+class _TextLine(msgspec.Struct, kw_only=True):
+    """The same outside chats."""
+
+    model: str
+    created_at: str
+    response: str
+    thinking: str | UnsetType = UNSET
+    done: bool = False
+
+
 _JSON = msgspec.json.Encoder()
 _REASONS = {FinishReason.TOOL_CALLS: "stop"}
 """Ollama ends an answer that calls tools with "stop"; every other reason has the core's own word."""
@@ -142,9 +168,19 @@ class LineEncoder:
             self._first_ns = self._elapsed_ns()
         if delta.tool_calls:
             self._calls.add(delta.tool_calls)
-        if not (delta.text or delta.thinking or delta.logprobs):
+        if delta.logprobs:
+            return self._line(delta, None) + b"\n"
+        text, thinking = delta.text, delta.thinking or UNSET
+        if not text and thinking is UNSET:
             return b""
-        return self._line(delta, None) + b"\n"
+        line: _ChatLine | _TextLine
+        model, created_at = self._request.model, self._created_at()
+        if self._is_chat:
+            said = _Said(content=text, thinking=thinking)
+            line = _ChatLine(model=model, created_at=created_at, message=said)
+        else:
+            line = _TextLine(model=model, created_at=created_at, response=text, thinking=thinking)
+        return _JSON.encode(line) + b"\n"
 
     def _line(self, delta: Delta, finished: Finished | None) -> bytes:
         calls, reason = self._calls_and_reason(delta, finished) if finished else (None, None)

@@ -1,6 +1,5 @@
 """Reads the answers of OpenAI-style engines: streams and whole answers."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -112,8 +111,11 @@ class TextDecoder(ChunkDecoder):
 
     def feed(self, block: bytes, most: int | None = None) -> list[Event]:
         """The events of a block; the commonest frames are read in one step each."""
+        frames = plainly_split(block)
+        if len(frames) == 1:
+            return self._feed_one(block, most)
         found: list[Event] = []
-        for frame in plainly_split(block):
+        for frame in frames:
             left = None if most is None else most - len(found)
             if left is not None and left <= 0:
                 break
@@ -125,12 +127,12 @@ class TextDecoder(ChunkDecoder):
                 break
         return found
 
-    def _feed_one(self, block: bytes, most: int | None) -> Sequence[Event]:
+    def _feed_one(self, block: bytes, most: int | None) -> list[Event]:
         plain = None if self.ended or self._failure is not None else plain_text(block)
         if plain is None or self.number not in {None, plain[0]}:
             return super().feed(block, most)
         self.has_read, self.number = True, plain[0]
-        return (self._counted_in(Delta(plain[1]), None),)
+        return [self._counted_in(Delta(plain[1]), None)]
 
 
 def decode_answer(body: bytes, top_logprobs: int | None = None) -> list[Event]:

@@ -61,7 +61,7 @@ def test_a_frame_with_any_other_words_is_like_the_first_one(form: Form, said: An
 
 @EACH
 @given(words=st.text())
-def test_it_goes_on_under_the_name_that_the_first_one_got(form: Form, said: Any, words: str) -> None:  # noqa: ARG001
+def test_it_goes_on_under_the_name_that_the_first_one_got(form: Form, said: Any, words: str) -> None:
     alike = Alike()
     alike.learn(said(FIRST), said(FIRST).replace(b'"m"', b'"a longer name"').replace(b"index", b"number"))
     assert alike.passed(said(words)) == said(words).replace(b'"m"', b'"a longer name"').replace(b"index", b"number")
