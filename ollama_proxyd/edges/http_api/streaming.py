@@ -129,6 +129,7 @@ async def deliver(
             headers[hdrs.TRAILER] = ", ".join(routing_headers.COSTS)
         response = Answer({**headers, **_STREAM_HEADERS, "Content-Type": content_type or dialect.stream_type})
         await response.prepare(request)
+        headers.clear()  # as the answer's own are
         has_words = content_type is None or content_type.startswith(dialect.stream_type)
         writing = _Writing(response, make_encoder, dialect.landmark)
         request[STARTED] = Started(response, partial(writing.broken, dialect) if has_words else None)

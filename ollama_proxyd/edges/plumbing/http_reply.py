@@ -1,7 +1,7 @@
 """An answer of a backend as it comes in, within its deadlines and limits."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -47,8 +47,12 @@ class Reply:
         self._timer = self._loop.call_at(min(due_s, self._asked_s + idle_s), self._look_at_the_time)
         self.who = who
         self.status = answer.status
-        self.headers = answer.headers
         self.content_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Those of its head, until it is poured."""
+        return self._answer.headers
 
     async def read(self) -> bytes:
         """What has come since, as soon as something has; empty at the end, and where it broke off `broken` says why."""

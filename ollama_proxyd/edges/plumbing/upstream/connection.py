@@ -18,6 +18,7 @@ from ollama_proxyd.edges.plumbing.upstream.head import (
 )
 
 _NOTHING: Final = memoryview(b"")
+_NONE: Final[Mapping[str, str]] = {}
 _MOST_HELD_BYTES: Final = 256 * 1024
 """So much of an answer waits for its reader before the server has to wait."""
 _MOST_BESIDE_BODY_BYTES: Final = 4 * MOST_HEADER_BYTES
@@ -52,7 +53,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, *, is_head: bool) -> None:
         self.status = 0
-        self.headers: Mapping[str, str] = {}
+        self.headers = _NONE
         self.has_received = self._is_complete = self._is_framed = self._is_paused = False
         self._is_head = is_head
         self._fields: list[Field] = []
@@ -99,6 +100,7 @@ class Connection(asyncio.Protocol):
     async def pour(self, take: Take) -> bool:
         """See call.Answer."""
         self._take, self._refusal = take, None
+        self.headers = _NONE  # nobody reads them any more, and a thousand answers may be poured for long
         try:
             if self._pieces:
                 self._hand_over()
