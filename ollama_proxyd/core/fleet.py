@@ -12,13 +12,14 @@ from ollama_proxyd.core.failings import why_failing, worst
 from ollama_proxyd.core.frontends import BackendLabels
 from ollama_proxyd.core.house import Machine
 from ollama_proxyd.core.keeping import NOTHING_KNOWN, Memory
-from ollama_proxyd.core.learning import Speed, Watts
+from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.options import NotNegative, Option, Positive, Within, Without
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.slots import Slots, SlotsFrom
 from ollama_proxyd.core.tariff import Tariff
 from ollama_proxyd.core.values import value
+from ollama_proxyd.core.watts import Watts
 
 BYTES_PER_GB = 10**9
 BATCHING = frozenset({"vllm", "sglang", "lmdeploy", "tgi", "ovms"})
@@ -70,10 +71,7 @@ class Profile:
 
 @value
 class ModelRules:
-    """Which models a backend is meant for; patterns are shell-style globs, matched without regard to case.
-
-    `excluded` counts before the others.
-    """
+    """Which models a backend is meant for, by shell-style globs without regard to case; `excluded` counts first."""
 
     supported: Annotated[
         tuple[str, ...],

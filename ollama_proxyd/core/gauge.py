@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 
 from ollama_proxyd.core.energy import Source
 from ollama_proxyd.core.fleet import Hardware
-from ollama_proxyd.core.learning import MOST_W
 from ollama_proxyd.core.readings import DeviceState, Reading, known
+from ollama_proxyd.core.watts import MOST_W
 
 COUNTER_ERROR: Final = 0.05
 """NVML promises 5 %; RAPL was found nearer (Khan et al., RAPL in Action, 2018)."""

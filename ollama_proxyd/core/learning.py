@@ -3,9 +3,10 @@
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from math import exp, inf, log2
+from math import inf, log2
 from typing import Any, NamedTuple, TypeAlias
 
+from ollama_proxyd.core.slowing import NEIGHBOUR_SLOWDOWN, Slowing
 from ollama_proxyd.core.values import replace, value
 
 DECAY = 0.2
@@ -16,23 +17,10 @@ HALF_LIFE_S = 14 * 86400.0
 """After this time what was measured stands for half as much: firmware and engines change."""
 ENOUGH_SAMPLES = 2
 """So many measurements count by themselves, without the prior."""
-NEIGHBOUR_SLOWDOWN = 0.25
-"""How much longer each other request on the same chip makes an answer, until that is measured."""
-MOST_SLOWING = 2.0
-"""One more request makes no answer longer than this: as if they took turns, and some more."""
-MORE_POWER = 0.1
-"""How much more of its watts a device draws for each further request of a batch, until that is measured."""
 CONTEXTS = (512, 2048, 8192, 32768)
 """Where a longer context begins, in tokens of the prompt: speed is learned for each by itself."""
 FASTEST_TPS = 100_000.0
 """No device writes faster; an engine that says so has a broken clock."""
-
-MOST_W = 2000.0
-"""No device of a laptop or a workstation draws more; a sensor that says so is mistaken."""
-ENOUGH_S = 2.0
-"""Watts that were measured for less time than this stand for nothing yet."""
-WATTS_MEMORY_S = 60.0
-"""How long work lasts after which watts measured before it weigh a third."""
 
 MOST_LENGTHS = 64
 """Of so many programs and operations the lengths of answers are kept, for each model of a backend."""
@@ -60,25 +48,6 @@ Part: TypeAlias = str | tuple[str, int]
 
 
 @value
-class Watts:
-    """What a backend's device draws while that backend works on it: the mean over the `seconds` of work measured."""
-
-    power_w: float
-    seconds: float
-    more: float | None = None
-    """How much more of them each further request of a batch makes it draw; None until that was measured."""
-
-    def first_guess(self) -> "Watts":
-        """The same for other conditions: what is measured there soon counts more."""
-        return replace(self, seconds=min(self.seconds, ENOUGH_S))
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether it was measured long enough to count."""
-        return self.seconds >= ENOUGH_S and is_plausible_w(self.power_w)
-
-
-@value
 class Speed:
     """Measured speed of one model on one backend; None until a request showed it.
 
@@ -94,6 +63,8 @@ class Speed:
     """The same for longer contexts: `prefill_tps` and `decode_tps` by the number of the context."""
     beside: Mapping[str, float] = field(default_factory=dict)
     """How much longer another backend at work on the chip makes an answer, and each other of its own requests."""
+    crowds: Mapping[Part, float] = field(default_factory=dict)
+    """How many others of its batch slowed the answers that showed a speed of writing, where there were any."""
     lengths: Mapping[Asker, Length] = field(default_factory=dict)
     """The length of answers to each program and operation."""
     seen_once: frozenset[Part] = frozenset()
@@ -132,10 +103,13 @@ class Speed:
 
     def decode_in(self, tokens: float) -> float | None:
         """How fast it is known to write after such a prompt, alone."""
-        context = context_of(tokens)
-        part: Part = ("decode_tps", context) if context else "decode_tps"
-        known = self.longer.get(("decode_tps", context)) if context else self.decode_tps
+        part = _writing_after(tokens)
+        known = self.decode_tps if isinstance(part, str) else self.longer.get(part)
         return known if self.is_sure(part) else None
+
+    def crowd_in(self, tokens: float) -> float:
+        """How many others of its batch that is known beside."""
+        return self.crowds.get(_writing_after(tokens), 0.0)
 
     def is_sure(self, part: Part) -> bool:
         """Whether two requests have shown a part, so that it counts by itself."""
@@ -169,10 +143,16 @@ class Answer(NamedTuple):
     is_cut: bool = False
     """Whether that was as much as it might write: it would have been at least so long."""
     asker: Asker = ("", "")
-    beside: str | None = None
-    """The backend whose requests alone were under way beside it."""
-    slowing: float | None = None
-    """How much longer that backend made it, or each of those in its own batch."""
+    batch: float = 0.0
+    """How many others of its own backend were under way beside it."""
+    slowing: Slowing | None = None
+    """What those showed that alone were under way beside it."""
+
+
+def _writing_after(tokens: float) -> Part:
+    """The speed of writing after a prompt of so many tokens."""
+    context = context_of(tokens)
+    return ("decode_tps", context) if context else "decode_tps"
 
 
 def context_of(tokens: float) -> int:
@@ -185,14 +165,13 @@ def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
 
     Configured values take no part here: `expected` weighs them at each decision, so a change counts at once.
     """
-    before, tokens = speed or Speed(), _sane(answer.output_tokens)
-    beside, lengths = _beside(before.beside, answer), _lengths(before.lengths, answer, tokens)
+    before, tokens = _with_slowing(speed or Speed(), answer), _sane(answer.output_tokens)
+    lengths = _lengths(before.lengths, answer, tokens)
     if answer.is_cut and (tokens or 0.0) <= (before.output_tokens or 0.0):
         tokens = None  # it tells no more than was known
     shown = _shown(answer, tokens)
     if not shown:
-        is_same = beside is before.beside and lengths is before.lengths
-        return before if is_same else replace(before, beside=beside, lengths=lengths)
+        return before if lengths is before.lengths else replace(before, lengths=lengths)
     weight = before.weight_at(at_s)
     share, seen_once = max(DECAY, 1 / (weight + 1)), set(before.seen_once)
     short = {"ttft_s": before.ttft_s, "decode_tps": before.decode_tps, "output_tokens": before.output_tokens}
@@ -210,7 +189,8 @@ def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
         known.pop("output_tokens"),
         samples=before.samples + 1,
         longer=known,
-        beside=beside,
+        beside=before.beside,
+        crowds=_crowds(before, answer, share),
         lengths=lengths,
         seen_once=frozenset(seen_once),
         weight=weight + 1,
@@ -220,11 +200,10 @@ def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
 
 def _shown(answer: Answer, output_tokens: float | None) -> Sequence[tuple[Part, float]]:
     """The parts of a speed that an answer shows."""
-    decode_at = context_of(answer.context_tokens)
     parts: tuple[tuple[Part, float | None], ...] = (
         ("ttft_s", _sane(answer.ttft_s)),
         (("prefill_tps", context_of(answer.read_tokens)), _fast(answer.prefill_tps)),
-        (("decode_tps", decode_at) if decode_at else "decode_tps", _fast(answer.decode_tps)),
+        (_writing_after(answer.context_tokens), _fast(answer.decode_tps)),
         ("output_tokens", output_tokens),
     )
     return [(part, value) for part, value in parts if value is not None]
@@ -242,12 +221,29 @@ def _lengths(before: Mapping[Asker, Length], answer: Answer, tokens: float | Non
     return lengths
 
 
-def _beside(before: Mapping[str, float], answer: Answer) -> Mapping[str, float]:
-    """How others slow it after an answer beside one; a mean of the factors as they are, since they may be zero."""
-    if answer.beside is None or answer.slowing is None:
+def _with_slowing(before: Speed, answer: Answer) -> Speed:
+    """The same with how others slow it; speeds that were shown in a batch follow, since alone they were not seen."""
+    if (shown := answer.slowing) is None:
         return before
-    known, slowing = before.get(answer.beside, NEIGHBOUR_SLOWDOWN), min(max(answer.slowing, 0.0), MOST_SLOWING)
-    return {**before, answer.beside: known + DECAY * (slowing - known)}
+    known = before.beside.get(shown.backend_id, NEIGHBOUR_SLOWDOWN)
+    now = shown.after(known, DECAY)
+    times = {part: (1 + now * crowd) / (1 + known * crowd) for part, crowd in before.crowds.items() if answer.batch}
+    return replace(
+        before,
+        beside={**before.beside, shown.backend_id: now},
+        decode_tps=before.decode_tps and before.decode_tps * times.get("decode_tps", 1.0),
+        longer={part: speed * times.get(part, 1.0) for part, speed in before.longer.items()},
+    )
+
+
+def _crowds(before: Speed, answer: Answer, share: float) -> Mapping[Part, float]:
+    """How many were beside the answers that showed each speed of writing, after one that weighs such a share."""
+    part = _writing_after(answer.context_tokens)
+    known = before.crowds.get(part, 0.0)
+    if _fast(answer.decode_tps) is None or not (known or answer.batch):
+        return before.crowds
+    is_known = before.decode_tps is not None if isinstance(part, str) else part in before.longer
+    return {**before.crowds, part: known + (share if is_known else 1.0) * (answer.batch - known)}
 
 
 def expected(prior: float, measured: float | None, *, is_sure: bool) -> float:
@@ -256,35 +252,6 @@ def expected(prior: float, measured: float | None, *, is_sure: bool) -> float:
     if sample is None:
         return prior
     return sample if is_sure or not prior > 0 else _mean(prior, sample, 0.5)
-
-
-def learn_watts(watts: Watts | None, power_w: float, seconds: float, under_way: float = 1.0) -> Watts | None:
-    """The watts after `seconds` more of work at `power_w`, with so many requests; what cannot be teaches nothing.
-
-    Time weighs, not the number of readings. At first all of it weighs alike, later the past fades. Power is averaged
-    as it is and not by its logarithm, since watts times seconds are joules.
-    """
-    if not is_plausible_w(power_w) or _sane(seconds) is None:
-        return watts
-    others, recent = max(under_way - 1, 0.0), 1 - exp(-seconds / WATTS_MEMORY_S)
-    if watts is not None and watts.is_settled and others > _ALONE:
-        more = min(max((power_w / watts.power_w - 1) / others, 0.0), 1.0)
-        known = MORE_POWER if watts.more is None else watts.more
-        return replace(watts, more=known + recent * (more - known))
-    power_w /= 1 + MORE_POWER * others
-    if watts is None:
-        return Watts(power_w, seconds)
-    weight = max(recent, seconds / (watts.seconds + seconds))
-    return Watts(watts.power_w + weight * (power_w - watts.power_w), watts.seconds + seconds, watts.more)
-
-
-_ALONE = 0.1
-"""So many others on the mean count as none."""
-
-
-def is_plausible_w(power_w: float) -> bool:
-    """Whether a device at work can draw this: nothing draws nothing."""
-    return 0 < power_w <= MOST_W
 
 
 def _mean(before: float, sample: float, weight: float) -> float:

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.core.fleet import BackendSpec
-from ollama_proxyd.core.learning import is_plausible_w
 from ollama_proxyd.core.readings import DeviceState, Maybe, Reading
 from ollama_proxyd.core.values import value
+from ollama_proxyd.core.watts import is_plausible_w
 
 
 @value

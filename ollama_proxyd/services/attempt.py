@@ -37,7 +37,6 @@ class Attempt:
         "_energy",
         "_lease",
         "_metered",
-        "_neighbours",
         "_request",
         "count_tokens",
         "ended",
@@ -52,7 +51,6 @@ class Attempt:
         self, lease: Lease, request: Request, decision: Decision, clock: Clock, energy: EnergyAccounts
     ) -> None:
         self._lease = lease
-        self._neighbours = lease.member.in_flight - 1
         self._request = request
         self._decision = decision
         self.ranked = decision.ranked[0]
@@ -213,7 +211,7 @@ class Attempt:
             spent=spent,
             currency=currency,
             skipped_frames=finished.skipped_frames,
-            neighbours=(self._neighbours + self._lease.member.in_flight - 1) / 2,
+            neighbours=self._lease.neighbours(now_s),
             cancelled=error is not None and not isinstance(error, Exception),
             displaced=is_displaced,
             moved=self.moved,

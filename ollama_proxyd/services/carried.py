@@ -53,7 +53,6 @@ class Carried:
         self._first_s: float | None = None
         self._status: int | None = None
         self._lease: Lease | None = None
-        self._neighbours = 0
         self._hold(picked.backend_ids[0])
 
     def _hold(self, backend_id: str) -> None:
@@ -64,7 +63,6 @@ class Carried:
         """The name that the backend has for the model."""
         self._begun_s = self._clock.monotonic()
         if self._fleet.has(backend_id):
-            self._neighbours = self._fleet.view(backend_id).in_flight
             work = work_of(self._query, self.model)
             self._lease = self._fleet.lease(backend_id, work, self._expected_s)
             self._books.begin(backend_id, self)
@@ -95,14 +93,14 @@ class Carried:
         lease, self._lease = self._lease, None
         if lease is None:
             return
-        failure, seen = failure or self._refused(), finished or Finished()
+        failure, seen, now_s = failure or self._refused(), finished or Finished(), self._clock.monotonic()
         ended = AttemptEnded(
             backend_id=self.backend_id,
             model=self.model,
             operation=self.request.operation,
             request_id=self.request.hints.request_id,
             begun_s=self._begun_s,
-            ended_s=self._clock.monotonic(),
+            ended_s=now_s,
             first_s=self._first_s,
             prompt_tokens=self.request.prompt_tokens,
             stream=self.request.stream,
@@ -112,7 +110,7 @@ class Carried:
             usage=seen.usage,
             timings=seen.timings,
             finish=finished.reason if finished else None,
-            neighbours=(self._neighbours + lease.member.in_flight - 1) / 2,
+            neighbours=lease.neighbours(now_s),
             cancelled=failure is None and (is_cut or self._status is None),
             needs_vision=self.request.needs_vision,
             needs_tools=self.request.needs_tools,

@@ -14,11 +14,12 @@ from ollama_proxyd.core.fleet import BackendSpec, BackendView, FleetView, Health
 from ollama_proxyd.core.fleet_summary import FleetSummary, summarise
 from ollama_proxyd.core.keeping import Memory
 from ollama_proxyd.core.known_slots import with_slots
-from ollama_proxyd.core.learning import Speed, Watts
+from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.residency import loaded_after, without
 from ollama_proxyd.core.slots import Slots
 from ollama_proxyd.core.values import replace
+from ollama_proxyd.core.watts import Watts
 from ollama_proxyd.core.workload import UnderWay
 from ollama_proxyd.services.cell import Cell, Topic
 from ollama_proxyd.services.circuits import Circuits
@@ -168,7 +169,6 @@ class Fleet:
         if member.config.requests_per_minute is not None:
             breakers = self.circuits.after_sending(before, member.rest_s(self._clock.monotonic()), breakers)
         lease = Lease(member, self, UnderWay(self._clock.monotonic(), expected_s, work.model if work else None), tries)
-        member.leases[lease] = None
         self._put(replace(before, in_flight=before.in_flight + 1, breakers=breakers))
         self.taken.publish(backend_id)
         return lease
@@ -187,7 +187,7 @@ class Fleet:
 
     def _count_down(self, lease: Lease) -> None:
         member, is_shown = lease.member, lease in self.leases(lease.member.id)
-        del member.leases[lease]
+        member.release(lease, self._clock.monotonic())
         if member in self._draining and not member.leases:
             self._draining.remove(member)
             if member.id not in self.members and not self.leases(member.id):

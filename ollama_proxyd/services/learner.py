@@ -9,11 +9,14 @@ from ollama_proxyd.core.learning import CONTEXTS, Answer, Speed, learn
 from ollama_proxyd.core.policy.crowd import ALONE
 from ollama_proxyd.core.readings import Conditions, SystemState
 from ollama_proxyd.core.requests import WRITING
+from ollama_proxyd.core.slowing import Slowing, slowing_by
 
 MIN_TOKENS = 8
 """Shorter answers say more about jitter than about speed."""
 MOST_AHEAD = 10.0
 """How many times faster than by our clock a backend may say it wrote; clients that read slowly explain less."""
+LEAST_BESIDE = 0.5
+"""Beside fewer others than this on the mean an answer was alone."""
 _NOT_SEEN = Speed()
 
 
@@ -75,14 +78,15 @@ class Learner:
 def what_it_showed(ended: AttemptEnded, known: Speed) -> Answer:
     """The speeds of an answer; tokens of the prompt are those that routing reckons with.
 
-    Beside others it shows how much they slow it where its speed alone is known, and else its speed.
+    Beside more others than those that have shown its speed it shows how much they slow it, and else its speed.
     """
     read_tokens, tps, beside = _read_tokens(ended), decode_tps(ended), _beside(ended)
-    slow, slowing = known.slowdown(beside, ended.backend_id), None
+    slow, slowing, batch = known.slowdown(beside, ended.backend_id), None, beside.get(ended.backend_id, 0.0)
     is_short, read_s = read_tokens <= CONTEXTS[0], _read_s(ended, slow)
-    alone_tps = known.decode_in(ended.prompt_tokens) if beside else None
-    if tps is not None and alone_tps is not None:
-        slowing, tps = (alone_tps / tps - 1) / max(beside.get(ended.backend_id, 1.0), 0.5), None
+    usual, alone_tps = min(known.crowd_in(ended.prompt_tokens), batch), known.decode_in(ended.prompt_tokens)
+    if beside and tps is not None and alone_tps is not None and not 0 < batch == usual:
+        times = alone_tps / tps / known.slowdown({ended.backend_id: usual}, ended.backend_id)
+        slowing, tps = _slowing(beside, times, usual), None
     return Answer(
         ttft_s=read_s if is_short else None,
         prefill_tps=None if is_short or not read_s else read_tokens / read_s,
@@ -92,9 +96,17 @@ def what_it_showed(ended: AttemptEnded, known: Speed) -> Answer:
         output_tokens=None if ended.resumed or ended.operation not in WRITING else ended.usage.completion_tokens,
         is_cut=ended.finish is FinishReason.LENGTH,
         asker=(ended.program.name, ended.operation._value_),
-        beside=next(iter(beside)) if len(beside) == 1 else None,
+        batch=batch,
         slowing=slowing,
     )
+
+
+def _slowing(beside: Mapping[str, float], times: float, usual: float) -> Slowing | None:
+    """What others show that were beside an answer; several backends show it only together."""
+    if len(beside) > 1:
+        return None
+    backend_id, count = next(iter(beside.items()))
+    return slowing_by(backend_id, times, count, usual)
 
 
 def _beside(ended: AttemptEnded) -> Mapping[str, float]:
@@ -102,7 +114,7 @@ def _beside(ended: AttemptEnded) -> Mapping[str, float]:
     others: dict[str, float] = {}
     if ended.decision is not None and ended.decision.ranked and (crowd := ended.decision.ranked[0].crowd) is not ALONE:
         others = {each: count for each, count in crowd.beside.items() if each != ended.backend_id}
-    if ended.neighbours > 0:
+    if ended.neighbours >= LEAST_BESIDE:
         others[ended.backend_id] = ended.neighbours
     return others
 

@@ -41,6 +41,9 @@ class Member:
     """Of checks, in a row."""
     slot_misses: dict[int, int] = field(default_factory=dict)
     """How many trials in a row showed that it does not answer so many requests at once."""
+    _leased_s: float = 0.0
+    """For how long its slots were taken, all together, until it was counted."""
+    _counted_s: float = -inf
     id: str = field(init=False)
     """The backend's id."""
 
@@ -51,6 +54,18 @@ class Member:
     def in_flight(self) -> int:
         """How many requests are under way on it."""
         return len(self.leases)
+
+    def leased_s(self, now_s: float) -> float:
+        """For how long its slots have been taken by now, all together; asked before one is taken or given back."""
+        if self.leases:
+            self._leased_s += len(self.leases) * (now_s - self._counted_s)
+        self._counted_s = now_s
+        return self._leased_s
+
+    def release(self, lease: "Lease", now_s: float) -> None:
+        """One of its slots is taken no longer."""
+        self.leased_s(now_s)
+        del self.leases[lease]
 
     def is_down_after_failure(self) -> bool:
         """Count a failure; whether there are as many in a row as make it down."""
@@ -114,6 +129,7 @@ class Lease:
 
     __slots__ = (
         "_desk",
+        "_leased_s",
         "_until",
         "backend",
         "is_displaced",
@@ -129,6 +145,8 @@ class Lease:
     def __init__(self, member: Member, desk: Desk, under_way: UnderWay, tries: Work | None) -> None:
         self.member = member
         self._desk = desk
+        self._leased_s = member.leased_s(under_way.begun_s)
+        member.leases[self] = None
         self.backend = member.backend
         """The engine that answers."""
         self.under_way = under_way
@@ -143,6 +161,13 @@ class Lease:
         self.on_begun: Callable[[], None] | None = None
         """Called when the first words come."""
         self._until: asyncio.Timeout | None = None
+
+    def neighbours(self, now_s: float) -> float:
+        """How many others were under way on the backend beside it until now: the mean over its time, in tenths."""
+        seconds = now_s - self.under_way.begun_s
+        if seconds <= 0:
+            return float(self.member.in_flight - 1)
+        return round((self.member.leased_s(now_s) - self._leased_s) / seconds - 1, 1)
 
     @asynccontextmanager
     async def displaceable(self) -> AsyncIterator[None]:

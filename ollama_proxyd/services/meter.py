@@ -2,9 +2,9 @@
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.binding import device_of
-from ollama_proxyd.core.learning import Watts, learn_watts
 from ollama_proxyd.core.metering import Stretch, alone_on
 from ollama_proxyd.core.readings import Conditions, SystemState
+from ollama_proxyd.core.watts import Watts, learn_watts
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.inventory import FleetChanges

@@ -7,7 +7,7 @@ import pytest
 
 from ollama_proxyd.core.fleet import BackendView, Hardware, LoadedModel, Model, ModelRules, Profile
 from ollama_proxyd.core.keeping import Memory
-from ollama_proxyd.core.learning import MORE_POWER, Length, Speed, Watts
+from ollama_proxyd.core.learning import Length, Speed
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.cost import price_of_time_w
 from ollama_proxyd.core.policy.decision import Ranked
@@ -16,6 +16,7 @@ from ollama_proxyd.core.programs import Asker, Program
 from ollama_proxyd.core.readings import PowerState
 from ollama_proxyd.core.requests import Hints, Operation, Priority
 from ollama_proxyd.core.tariff import Tariff
+from ollama_proxyd.core.watts import MORE_POWER, Watts
 from ollama_proxyd.core.workload import Followers
 from tests.core.reference_profile import (
     REFERENCE,

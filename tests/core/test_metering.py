@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxyd.core.learning import ENOUGH_S, MORE_POWER, MOST_W, WATTS_MEMORY_S, Watts, learn_watts
 from ollama_proxyd.core.metering import Stretch, alone_on
 from ollama_proxyd.core.readings import Reading
+from ollama_proxyd.core.watts import ENOUGH_S, MORE_POWER, MOST_W, WATTS_MEMORY_S, Watts, learn_watts
 from tests.core.reference_profile import REFERENCE, ask, backend, device, only, order, priced
 from tests.reasons import unavailable
 

@@ -7,8 +7,9 @@ import pytest
 
 from ollama_proxyd.core.fleet import BackendView, Hardware, Model, Profile
 from ollama_proxyd.core.gguf import facts_of
-from ollama_proxyd.core.learning import Speed, Watts
+from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.quant_advice import GB, TIERS, Advice, Place, Subject, advise, base_of, parameters_in
+from ollama_proxyd.core.watts import Watts
 from tests.fakes import spec_of
 
 EIGHT = Subject("llama3.1:8b", 8e9, is_counted=True)

@@ -73,6 +73,36 @@ def test_beside_others_it_shows_how_much_they_slow_it_once_its_speed_alone_is_kn
     assert learned(beside).decode_tps == pytest.approx(39 / 8 * 1.5)
 
 
+def in_batch(number: float) -> AttemptEnded:
+    """An answer of a backend that writes 10 tokens a second alone, and each other of a batch slows by a twentieth."""
+    return ended(neighbours=number, ended_s=11.0 + 39 / 10 * (1 + 0.05 * number))
+
+
+def test_a_backend_that_was_never_alone_shows_its_speed_and_what_slows_it_by_fuller_and_emptier_batches() -> None:
+    speed = learned(in_batch(2.0), in_batch(2.0), *[in_batch(7.0)] * 80)
+    assert speed.beside["npu"] == pytest.approx(0.05, rel=0.05)
+    assert speed.decode_tps == pytest.approx(10, rel=0.02)
+
+
+def test_an_answer_in_an_emptier_batch_than_any_before_shows_its_speed() -> None:
+    speed = learned(in_batch(7.0), in_batch(7.0), *[in_batch(1.0)] * 20)
+    assert speed.decode_tps == pytest.approx(39 / (39 / 10 * 1.05) * 1.25, rel=0.02)
+    assert speed.crowds["decode_tps"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_batch_that_is_always_as_full_shows_nothing_of_how_it_slows() -> None:
+    speed = learned(*[in_batch(7.0), in_batch(6.9)] * 20, *[in_batch(7.4)] * 9)
+    assert "npu" not in speed.beside
+    assert speed.decode_tps == pytest.approx(10 / 1.35 * 2.75, rel=0.03)
+
+
+def test_the_less_fuller_a_batch_than_those_that_showed_the_speed_the_less_it_weighs() -> None:
+    fuller = learned(in_batch(1.0), in_batch(1.0), in_batch(7.0)).beside["npu"]
+    hardly = learned(in_batch(6.0), in_batch(6.0), in_batch(7.0)).beside["npu"]
+    assert fuller < 0.23
+    assert 0.245 < hardly < 0.25
+
+
 def by(program: str, tokens: int, finish: FinishReason = FinishReason.STOP, **facts: Any) -> AttemptEnded:
     return ended(usage=Usage(100, tokens), program=Program(program), finish=finish, **facts)
 

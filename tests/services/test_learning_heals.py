@@ -10,12 +10,12 @@ import pytest
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.events import FinishReason, Timings, Usage
 from ollama_proxyd.core.fleet import FleetView, Model, Profile
-from ollama_proxyd.core.learning import Watts, learn_watts
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM
 from ollama_proxyd.core.requests import Hints, Operation, Priority
+from ollama_proxyd.core.watts import Watts, learn_watts
 from ollama_proxyd.services.learner import Learner
 from tests.core.reference_profile import PROFILES, TINY, backend, setting
 

@@ -10,10 +10,10 @@ import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Hardware
-from ollama_proxyd.core.learning import Watts
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import NO_SENSOR, DeviceState, Reading, SystemState
 from ollama_proxyd.core.requests import Hints
+from ollama_proxyd.core.watts import Watts
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.meter import Meter
 from ollama_proxyd.services.tasks import Tasks

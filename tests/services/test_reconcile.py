@@ -7,7 +7,7 @@ import pytest
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Health, Model
-from ollama_proxyd.core.learning import Watts
+from ollama_proxyd.core.watts import Watts
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.inventory import BackendConfig, FleetChanges

@@ -6,7 +6,7 @@ from ollama_proxyd.core.binding import chip_of, device_of, why_unbound
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, LoadedModel, Model
 from ollama_proxyd.core.house import Machine
 from ollama_proxyd.core.keeping import Memory
-from ollama_proxyd.core.learning import Speed, Watts
+from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.model_names import matches
 from ollama_proxyd.core.modes import ModeRow
@@ -21,6 +21,7 @@ from ollama_proxyd.core.policy.residence import keeping, upkeep
 from ollama_proxyd.core.policy.trial import known_until_s
 from ollama_proxyd.core.readings import DeviceState, SystemState, known
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.watts import Watts
 
 _NOT_SEEN = Speed()
 

@@ -6,10 +6,12 @@ from typing import NamedTuple, TypeAlias
 
 from ollama_proxyd.core.binding import chip_of, device_of
 from ollama_proxyd.core.fleet import BackendView, Model
-from ollama_proxyd.core.learning import MORE_POWER, NEIGHBOUR_SLOWDOWN, Speed
+from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.policy.priors import guessed_power_w, known_power_w
 from ollama_proxyd.core.readings import DeviceState
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.slowing import NEIGHBOUR_SLOWDOWN
+from ollama_proxyd.core.watts import MORE_POWER
 
 
 class Neighbour(NamedTuple):

@@ -5,7 +5,6 @@ from enum import IntEnum
 from math import inf
 
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware
-from ollama_proxyd.core.learning import Watts
 from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.cost import Candidate
@@ -17,6 +16,7 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import DeviceState, SystemState, known
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Priority
+from ollama_proxyd.core.watts import Watts
 
 BACKGROUND_WAIT_S = 900.0
 """The least that work in the background waits for a backend within the limits: no person waits for it."""

@@ -7,10 +7,11 @@ from math import sqrt
 from typing import Any, NamedTuple, TypeGuard
 
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware, Model, Profile
-from ollama_proxyd.core.learning import CONTEXTS, ENOUGH_SAMPLES, Part, Speed, Watts, context_of, expected
+from ollama_proxyd.core.learning import CONTEXTS, ENOUGH_SAMPLES, Part, Speed, context_of, expected
 from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.model_names import is_mixture
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.watts import Watts
 
 SHORT_PROMPT_TOKENS = CONTEXTS[0]
 """Up to this length the time to the first token stands for the whole prompt; longer prompts are added by rate."""

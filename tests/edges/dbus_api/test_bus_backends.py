@@ -10,9 +10,9 @@ from dbus_fast import Variant
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Hardware, Health, LoadedModel, Model, ModelRules
-from ollama_proxyd.core.learning import Watts
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, PowerState
+from ollama_proxyd.core.watts import Watts
 from tests.edges.dbus_api.bus_desk import ROOT, ROOT_PATH, Desk, Program, Refused, paused
 from tests.fakes import FakeBackend, MemoryStore, spec_of
 from tests.reasons import because, unavailable
