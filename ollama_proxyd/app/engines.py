@@ -15,7 +15,7 @@ from ollama_proxyd.core.engine_instances import LEAVING, Changed, Phase
 from ollama_proxyd.core.engine_program import EngineSettings
 from ollama_proxyd.core.features import EngineWishes, as_wished
 from ollama_proxyd.core.fleet import BackendSpec
-from ollama_proxyd.core.policy.priors import expect
+from ollama_proxyd.core.policy.priors import expect, expected_power_w
 from ollama_proxyd.core.policy.residence import upkeep
 from ollama_proxyd.core.readings import SystemState, known
 from ollama_proxyd.edges.backends.backend import EngineBackend
@@ -138,7 +138,7 @@ def follow_pool(pool: "EnginePool", fleet: Fleet, admission: Admission, wishes: 
         if not fleet.has(spec.id):
             return 0.0
         view = fleet.view(spec.id)
-        return upkeep(view, file.model, expect(view, file.model).power_w).again_j
+        return upkeep(view, file.model, expected_power_w(view, file.model)).again_j
 
     def read_j(spec: BackendSpec, file: ModelFile, tokens: int) -> float:
         if not fleet.has(spec.id):

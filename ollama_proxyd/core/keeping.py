@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from math import inf
+from typing import TypeAlias
 
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.values import replace, value
@@ -18,6 +20,9 @@ MARGIN = 1.1
 EXACT_S = 5.0
 """An expiry that differs by more from the one that was asked for is someone else's."""
 
+Gaps: TypeAlias = tuple[float, ...]
+"""The last times between requests for a model."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Memory:
@@ -27,7 +32,7 @@ class Memory:
     """Whether the proxy sets how long unused models stay."""
     expires_s: Mapping[str, float] = field(default_factory=dict)
     """When the models that it loaded leave, on the monotonic clock, by the backend's names; infinity: not foreseen."""
-    gaps_s: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    gaps_s: Mapping[str, Gaps] = field(default_factory=dict)
     """The last times between requests for a model anywhere, by its canonical name; none where they overlapped."""
     load_s: Mapping[str, float] = field(default_factory=dict)
     """How long loading took, by the backend's names."""
@@ -44,7 +49,8 @@ class Memory:
 NOTHING_KNOWN = Memory()
 
 
-def keep_alive_s(break_even_s: float, gaps_s: Sequence[float]) -> float:
+@lru_cache(maxsize=256)
+def keep_alive_s(break_even_s: float, gaps_s: Gaps) -> float:
     """How long a model stays after its last request.
 
     Up to the break-even time it costs at most twice what would be right, whenever the next request comes (ski rental).
@@ -108,13 +114,12 @@ def begun(stay: Stay | None, *, is_loaded: bool, client_says: bool) -> Stay:
     if stay is None:
         stay = Stay(KeptBy.OTHER if is_loaded else KeptBy.PROXY)
     kept_by = KeptBy.CLIENT if client_says else stay.kept_by
-    return replace(stay, kept_by=kept_by, under_way=stay.under_way + 1)
+    return Stay(kept_by, stay.under_way + 1, stay.ended_s, stay.asked_s, stay.is_loaded_ahead)
 
 
 def ended(stay: Stay, now_s: float, asked_s: float | None, *, only_loaded: bool) -> Stay:
     """The stay once an answer has ended."""
-    left = max(stay.under_way - 1, 0)
-    return replace(stay, under_way=left, ended_s=now_s, asked_s=asked_s, is_loaded_ahead=only_loaded)
+    return Stay(stay.kept_by, max(stay.under_way - 1, 0), now_s, asked_s, only_loaded)
 
 
 def seen(stay: Stay, expires_s: float | None) -> Stay:

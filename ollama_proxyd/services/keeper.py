@@ -21,8 +21,7 @@ from ollama_proxyd.core.keeping import (
     ended,
     seen,
 )
-from ollama_proxyd.core.policy.priors import expect
-from ollama_proxyd.core.policy.residence import keep_of, why_unloaded
+from ollama_proxyd.core.policy.residence import Upkeep, keep_of, why_unloaded
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.residency import Place, expires_unix_s, has_in_memory
@@ -103,11 +102,12 @@ class Keeper:
 
     def _kept(self, at: Place, stay: Stay) -> Kept:
         until_s, now_s = self.known.expires_s(at.backend_id).get(at.model, inf), self._deps.clock.monotonic()
-        if stay.kept_by is not KeptBy.PROXY or not self._deps.fleet.view(at.backend_id).memory.is_kept_by_us:
+        view = self._deps.fleet.view(at.backend_id)
+        if stay.kept_by is not KeptBy.PROXY or not view.memory.is_kept_by_us:
             return Kept(at.model, stay.kept_by, None, None, WHY_KEPT[stay.kept_by])
-        keep_s, why = self._keep_s(at)
+        keep_s, costs = self._keep(at, view)
         left_s = None if until_s == inf else max(until_s - now_s, 0.0)
-        return Kept(at.model, stay.kept_by, keep_s, left_s, self._trouble.get(at) or why)
+        return Kept(at.model, stay.kept_by, keep_s, left_s, self._trouble.get(at) or why_unloaded(keep_s, costs))
 
     def _note_sent(self, sent: AttemptBegun) -> None:
         at, fleet = Place(sent.backend_id, sent.model), self._deps.fleet
@@ -122,14 +122,18 @@ class Keeper:
         self.savings.end(at)
         self._trouble.pop(at, None)
         is_ours = stay.kept_by is KeptBy.PROXY and view.memory.is_kept_by_us
-        wanted_s = self.wanted_until_s.get(at, 0.0) - self._deps.clock.monotonic()
-        fleet.backend(at.backend_id).keep(at.model, max(self._keep_s(at)[0], wanted_s) if is_ours else None)
+        keep_s = None
+        if is_ours:
+            keep_s, _ = self._keep(at, view)
+            if self.wanted_until_s:
+                keep_s = max(keep_s, self.wanted_until_s.get(at, 0.0) - self._deps.clock.monotonic())
+        fleet.backend(at.backend_id).keep(at.model, keep_s)
         self._put(at, stay, view)
 
     def _note_ended(self, attempt: AttemptEnded) -> None:
         at, now_s = Place(attempt.backend_id, attempt.model), self._deps.clock.monotonic()
         if (load_s := self.known.note_ended(attempt)) is not None:
-            self.known.learn_load(at.backend_id, self._model(at), load_s)
+            self.known.learn_load(at.backend_id, _model(self._deps.fleet.view(at.backend_id), at.model), load_s)
         stay = self._stays.get(at)
         if stay is None:
             return
@@ -177,8 +181,7 @@ class Keeper:
         """A model has left the memory."""
         view = self._deps.fleet.view(at.backend_id)
         if stay.kept_by is KeptBy.PROXY and stay.ended_s is not None and view.memory.is_kept_by_us and not view.loaded:
-            model = self._model(at)
-            _, costs = keep_of(view, model, expect(view, model).power_w, 0.0)
+            _, costs = keep_of(view, _model(view, at.model), 0.0)
             stays_s = view.spec.profile.keep_alive_s or MOST_S
             device = device_of(view.spec, self._deps.system.value.devices)
             self.savings.begin(at, stay.ended_s + stays_s, costs, device)
@@ -192,16 +195,9 @@ class Keeper:
         backend = fleet.backend(backend_id)
         return backend.can_keep or backend.can_unload
 
-    def _keep_s(self, at: Place) -> tuple[float, Reason]:
-        view = self._deps.fleet.view(at.backend_id)
-        price_w = self._deps.governor.setting.value.row.price_of_time_w
-        model = self._model(at)
-        keep_s, costs = keep_of(view, model, expect(view, model).power_w, price_w)
-        return keep_s, why_unloaded(keep_s, costs)
-
-    def _model(self, at: Place) -> Model:
-        models = self._deps.fleet.view(at.backend_id).models
-        return next((each for each in models if each.name == at.model), Model(at.model))
+    def _keep(self, at: Place, view: BackendView) -> tuple[float, Upkeep]:
+        """How long an unused model is kept there, and what that rests on."""
+        return keep_of(view, _model(view, at.model), self._deps.governor.setting.value.row.price_of_time_w)
 
     def _show(self, view: BackendView) -> None:
         """Have the policy know whether the proxy keeps models there."""
@@ -223,7 +219,7 @@ class Keeper:
         until_s = inf
         is_pinned = view.spec.engine is not None and at.model in view.spec.engine.pinned
         if not stay.under_way and view.memory.is_kept_by_us and not is_pinned:
-            until_s = max(stay.until_s(self._keep_s(at)[0]), self.wanted_until_s.get(at, 0.0))
+            until_s = max(stay.until_s(self._keep(at, view)[0]), self.wanted_until_s.get(at, 0.0))
         due_s = until_s
         if until_s < inf and (by_itself_s := stay.engine_until_s) is not None and by_itself_s <= until_s + EXACT_S:
             until_s = by_itself_s
@@ -290,3 +286,11 @@ class Keeper:
         else:
             self._trouble[at] = Reason("not_unloaded", model=at.model, detail=error.message)
             log.warning("backend %s: %s", at.backend_id, self._trouble[at])
+
+
+def _model(view: BackendView, name: str) -> Model:
+    """A model of a backend; one that it does not list is known by its name alone."""
+    for each in view.models:
+        if each.name == name:
+            return each
+    return Model(name)

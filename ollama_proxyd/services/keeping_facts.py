@@ -1,12 +1,11 @@
 """Owns what was learned of keeping models in memory: how often they are asked for, and how long they load."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from math import sqrt
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.fleet import BackendView, Model
-from ollama_proxyd.core.keeping import MOST_GAPS, Memory
+from ollama_proxyd.core.keeping import MOST_GAPS, Gaps, Memory
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.policy.priors import is_known
 from ollama_proxyd.core.policy.residence import (
@@ -31,7 +30,7 @@ class KeepingFacts:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._memories: dict[str, Memory] = {}
-        self._gaps_s: dict[str, Sequence[float]] = {}
+        self._gaps_s: dict[str, Gaps] = {}
         self._under_way: dict[str, int] = {}
         self._ended_s: dict[str, float] = {}
         self._fresh: set[tuple[str, str]] = set()

@@ -9,7 +9,7 @@ from ollama_proxyd.core.energy_hours import SECONDS_PER_HOUR
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.keeping import MOST_S
-from ollama_proxyd.core.policy.priors import expect
+from ollama_proxyd.core.policy.priors import expected_power_w
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.policy.residence import upkeep
@@ -118,7 +118,7 @@ class Prewarmer:
             return None
         best, view = decision.ranked[0], fleet.view(decision.ranked[0].backend_id)
         own = next((each for each in view.models if each.name == best.model), Model(best.model))
-        costs = upkeep(view, own, expect(view, own).power_w)
+        costs = upkeep(view, own, expected_power_w(view, own))
         # Who keeps models by itself keeps one that is only loaded no longer than that.
         window = Window(self._second(), MOST_S if fleet.backend(best.backend_id).can_keep else SECONDS_PER_HOUR)
         ahead = best_ahead(first_s, days, costs, setting.row.price_of_time_w, window)

@@ -21,7 +21,7 @@ from ollama_proxyd.core.keeping import (
     seen,
 )
 
-gaps = st.lists(st.floats(0, 1e5), max_size=16)
+gaps = st.lists(st.floats(0, 1e5), max_size=16).map(tuple)
 
 
 def test_it_is_kept_until_keeping_has_cost_as_much_as_loading_again() -> None:
@@ -29,20 +29,20 @@ def test_it_is_kept_until_keeping_has_cost_as_much_as_loading_again() -> None:
 
 
 @given(st.floats(0, inf), gaps)
-def test_it_is_kept_neither_for_a_moment_nor_for_ever(break_even_s: float, gaps_s: list[float]) -> None:
+def test_it_is_kept_neither_for_a_moment_nor_for_ever(break_even_s: float, gaps_s: tuple[float, ...]) -> None:
     assert LEAST_S <= keep_alive_s(break_even_s, gaps_s) <= MOST_S
 
 
 def test_it_is_kept_longer_where_most_of_the_last_requests_came_soon() -> None:
-    assert keep_alive_s(17.0, [20.0, 25.0, 1000.0, 30.0]) == pytest.approx(33.0)
-    assert keep_alive_s(17.0, [20.0, 1000.0, 1000.0, 30.0, 1000.0]) == 17.0
-    assert keep_alive_s(17.0, [20.0] * (FEW_GAPS - 1)) == 17.0
+    assert keep_alive_s(17.0, (20.0, 25.0, 1000.0, 30.0)) == pytest.approx(33.0)
+    assert keep_alive_s(17.0, (20.0, 1000.0, 1000.0, 30.0, 1000.0)) == 17.0
+    assert keep_alive_s(17.0, (20.0,) * (FEW_GAPS - 1)) == 17.0
 
 
 def test_requests_that_came_beside_others_say_nothing_of_how_long_it_would_lie_unused() -> None:
-    at_once = [0.0] * 8
-    assert keep_alive_s(17.0, [*at_once, 20.0, 1000.0, 1000.0, 30.0, 1000.0]) == 17.0
-    assert keep_alive_s(17.0, [*at_once, 20.0, 25.0, 1000.0, 30.0]) == pytest.approx(33.0)
+    at_once = (0.0,) * 8
+    assert keep_alive_s(17.0, (*at_once, 20.0, 1000.0, 1000.0, 30.0, 1000.0)) == 17.0
+    assert keep_alive_s(17.0, (*at_once, 20.0, 25.0, 1000.0, 30.0)) == pytest.approx(33.0)
 
 
 def test_how_long_it_lies_unused_is_the_mean_of_the_last_times() -> None:

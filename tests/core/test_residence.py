@@ -20,7 +20,7 @@ NOW_S = 1000.0
 
 def card(*loaded: str, gaps_s: Sequence[float] = (), left_s: float | None = None, **memory: Any) -> BackendView:
     expires_s = {} if left_s is None else {"tiny:latest": NOW_S + left_s}
-    known = Memory(is_kept_by_us=True, expires_s=expires_s, gaps_s={"tiny:latest": gaps_s})
+    known = Memory(is_kept_by_us=True, expires_s=expires_s, gaps_s={"tiny:latest": tuple(gaps_s)})
     view = replace(backend("nvidia", CARD), loaded=tuple(map(LoadedModel, loaded)))
     return replace(view, memory=replace(known, **memory))
 

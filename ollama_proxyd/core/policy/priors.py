@@ -170,6 +170,12 @@ def _settled_w(watts: Watts | None) -> float | None:
     return watts.power_w if watts is not None and watts.is_settled else None
 
 
+def expected_power_w(view: BackendView, model: Model) -> float:
+    """What a backend is expected to draw while it works with a model: measured, else configured or estimated."""
+    measured_w = _settled_w(view.watts)
+    return _prior_of(view.spec, model).power_w if measured_w is None else measured_w
+
+
 def known_power_w(view: BackendView) -> float | None:
     """What a backend draws under load, measured or configured; None where it can only be guessed."""
     measured_w, rated_w = measured_power_w(view), view.spec.profile.power_w

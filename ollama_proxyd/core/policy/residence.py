@@ -5,10 +5,10 @@ from math import inf
 from typing import NamedTuple
 
 from ollama_proxyd.core.fleet import BackendSpec, BackendView, Hardware, LoadedModel, Model, Profile
-from ollama_proxyd.core.keeping import MOST_S, chance, idle_s, keep_alive_s
+from ollama_proxyd.core.keeping import MOST_S, Gaps, chance, idle_s, keep_alive_s
 from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.model_names import canonical, resolve
-from ollama_proxyd.core.policy.priors import WAKE_OF_CARD_S, WAKE_S, is_known
+from ollama_proxyd.core.policy.priors import WAKE_OF_CARD_S, WAKE_S, expected_power_w, is_known
 from ollama_proxyd.core.policy.sparing import Sparing, gaps_of, may_spare
 from ollama_proxyd.core.readings import DeviceState, PowerState
 from ollama_proxyd.core.reasons import Reason
@@ -137,9 +137,9 @@ def _load_s(
     return load_s, Reason("load_estimated", load_seconds=load_s, size_gb=known_bytes / 1e9)
 
 
-def keep_of(view: BackendView, model: Model, power_w: float, price_w: float) -> tuple[float, Upkeep]:
+def keep_of(view: BackendView, model: Model, price_w: float) -> tuple[float, Upkeep]:
     """How long the proxy has an unused model kept, and what that rests on."""
-    costs = upkeep(view, model, power_w)
+    costs = upkeep(view, model, expected_power_w(view, model))
     return keep_alive_s(costs.break_even_s(price_w), gaps_of(view, canonical(model.name))), costs
 
 
@@ -222,7 +222,7 @@ def _arrival(
 def _stay(
     arrival: tuple[Residence, tuple[Reason, ...]],
     costs: Upkeep,
-    gaps_s: Sequence[float],
+    gaps_s: Gaps,
     profile: Profile,
     is_kept_by_us: bool,
     price_w: float,

@@ -6,11 +6,11 @@ from math import inf
 from typing import NamedTuple
 
 from ollama_proxyd.core.fleet import BackendView
-from ollama_proxyd.core.keeping import FEW_GAPS, Memory
+from ollama_proxyd.core.keeping import FEW_GAPS, Gaps, Memory
 from ollama_proxyd.core.memo import by_identity
 
 
-def gaps_of(view: BackendView, asked_as: str) -> Sequence[float]:
+def gaps_of(view: BackendView, asked_as: str) -> Gaps:
     """The last times between requests for a model by its canonical name, wherever they went; empty while few."""
     found = view.memory.gaps_s.get(asked_as, ()) if view.memory.gaps_s else ()
     return found if len(found) >= FEW_GAPS else ()
