@@ -107,10 +107,10 @@ class PowerDomain:
         before_j, after_j = share.parts()
         consumer.active_j -= before_j + after_j
         told = self._told(consumer)
-        charged = before_j * told.factor, after_j * told.factor
-        share.charge(charged, told.source, told.error_share)
-        self._guessed_j += sum(charged)
-        self._enter((consumer.id, Account.ACTIVE, told.source), sum(charged), told.error_share)
+        before_j, after_j = before_j * told.factor, after_j * told.factor
+        share.charge((before_j, after_j), told.source, told.error_share)
+        self._guessed_j += before_j + after_j
+        self._enter((consumer.id, Account.ACTIVE, told.source), before_j + after_j, told.error_share)
         del consumer.shares[share]
         return True
 
@@ -120,6 +120,8 @@ class PowerDomain:
 
     def so_far(self, share: Share) -> SoFar:
         """What an attempt has cost as far as is known."""
+        if share.end_j == share.mark_j and share.source is not None:
+            return SoFar(share.before_j, share.after_j, share.source, share.error_share)
         (before_j, after_j), told = share.parts(), self._told(share.consumer)
         open_j, charged_j = (before_j + after_j) * told.factor, share.before_j + share.after_j
         source = share.source or told.source
@@ -163,6 +165,18 @@ class PowerDomain:
             self._base_w.value, self._base_w.spread = 0.0, 0.0
         return [share for each in self.consumers.values() if each.shares for share in each.ended()]
 
+    def end_tail(self, consumer: Consumer) -> None:
+        """Charge an idle tail by estimate."""
+        joules = self._tail_j(consumer)
+        self._guessed_j += joules
+        self._enter((consumer.id, Account.IDLE_TAIL, Source.ESTIMATED), joules, ESTIMATE_ERROR)
+        self.tails[consumer.owner] += joules
+        consumer.tail_s = 0.0
+
+    def _tail_j(self, consumer: Consumer) -> float:
+        """Expected of an idle tail since that was charged last."""
+        return (consumer.idle_w if self._tail_w.value is None else self._tail_w.value) * consumer.tail_s
+
     def _charge(self, measured: Measured | None) -> None:
         expected = self._expected()
         base_j = None if self._base_w.value is None else self._base_w.value * self._awake_s
@@ -193,8 +207,7 @@ class PowerDomain:
             if each.shares:
                 expected.active_j[each] = each.active_j
             if each.tail_s:
-                idle_w = each.idle_w if self._tail_w.value is None else self._tail_w.value
-                expected.tail_j[each] = idle_w * each.tail_s
+                expected.tail_j[each] = self._tail_j(each)
         return expected
 
     def _charge_tails(

@@ -152,13 +152,15 @@ def by_phase(before_j: float, after_j: float, waited_s: float | None, timings: T
 
     `waited_s` is the time to the first token of a stream. An answer in one piece is split as the backend's clock says.
     """
-    load_s = max(timings.load_s or 0.0, 0.0)
+    load_s = max(timings.load_s, 0.0) if timings.load_s else 0.0
     if waited_s is not None:
         load_j = before_j * min(load_s / waited_s, 1.0) if waited_s > 0 else 0.0
         return before_j - load_j, after_j, load_j
-    prompt_s, decode_s = max(timings.prompt_s or 0.0, 0.0), max(timings.decode_s or 0.0, 0.0)
+    if timings.decode_s is None:
+        return before_j, after_j, 0.0
+    prompt_s, decode_s = max(timings.prompt_s or 0.0, 0.0), max(timings.decode_s, 0.0)
     total_j = before_j + after_j
     told_s = load_s + prompt_s + decode_s
-    if not told_s > 0 or timings.decode_s is None:
+    if not told_s > 0:
         return before_j, after_j, 0.0
     return total_j * prompt_s / told_s, total_j * decode_s / told_s, total_j * load_s / told_s

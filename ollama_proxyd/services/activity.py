@@ -28,7 +28,8 @@ class Activity:
         if self.in_flight == 1:
             self._begun.set()
             self.is_busy.renew(True)
-        self._is_working.set(True)
+        if not self._is_working.value:
+            self._is_working.renew(True)
 
     def end(self) -> None:
         """A request ends; each `begin` is followed by exactly one `end`."""
@@ -37,7 +38,8 @@ class Activity:
         if not self.in_flight:
             self._begun.clear()
             self.is_busy.renew(False)
-        self._is_working.set(self.in_flight > self._waiting)
+        if self.in_flight <= self._waiting:
+            self._is_working.set(False)
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

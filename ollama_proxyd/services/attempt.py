@@ -1,8 +1,9 @@
 """One attempt at one backend, from the lease of a slot to the fact of its end."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import nullcontext
+from typing import Any
 
 from ollama_proxyd.core.attempts import AttemptEnded, is_heard
 from ollama_proxyd.core.energy import Energy
@@ -10,7 +11,8 @@ from ollama_proxyd.core.errors import ASLEEP, DEADLINE_EXCEEDED, DISPLACED, Erro
 from ollama_proxyd.core.events import Accepted, Event, Finished, Flow, Timings, Usage
 from ollama_proxyd.core.faults import fault_of, lack_of
 from ollama_proxyd.core.policy.decision import Decision
-from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.requests import Operation, Request
+from ollama_proxyd.core.values import replace
 from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.lease import Lease
 from ollama_proxyd.services.ports import Clock
@@ -83,12 +85,12 @@ class Attempt:
     def finish(self, finished: Finished) -> None:
         """The last event came: the backend's work is over, and charged."""
         self.finished = finished
-        self._charge(finished)
+        self._charge(finished, self._clock.monotonic())
 
-    def _charge(self, finished: Finished) -> Energy:
+    def _charge(self, finished: Finished, now_s: float) -> Energy:
         """Have the work charged, once."""
         if self._cost is None:
-            self._cost = self._energy.end(self._metered, self._clock.monotonic(), finished, stream=self._request.stream)
+            self._cost = self._energy.end(self._metered, now_s, finished, stream=self._request.stream)
         return self._cost
 
     @property
@@ -185,46 +187,44 @@ class Attempt:
                 await self.events.aclose()
             finally:
                 failure = error if isinstance(error, ProxyError) else None
-                self.ended = self._end(error, failure)
+                self.ended = self._end(error)
                 self._energy.book(self._metered, self.ended)
                 self._lease.report(self.ended, failure)
 
-    def _end(self, error: BaseException | None, failure: ProxyError | None) -> AttemptEnded:
-        request, now_s = self._request, self._clock.monotonic()
+    def _end(self, error: BaseException | None) -> AttemptEnded:
+        request, hints, now_s = self._request, self._request.hints, self._clock.monotonic()
         finished = self.finished or Finished(usage=self._written())
-        (spent, currency), code = self._spent(finished.usage), failure.code if failure else None
-        if is_displaced := code in GAVE_WAY:
-            failure = None
-        which = self.ranked.backend_id, self.ranked.model, request.operation, request.hints.request_id
-        times = self._begun_s, now_s, self.first_s
-        return AttemptEnded(
-            *(*which, *times, request.prompt_tokens, request.stream),
-            error=None if is_displaced else _kind_of(error),
-            status=failure.status if failure else None,
-            code=code,
-            cause=failure.cause if failure else None,
-            fault=lack_of(fault_of(failure), request.operation) if failure else None,
+        spent, currency = self._spent(finished.usage)
+        ended = AttemptEnded(
+            self.ranked.backend_id,
+            self.ranked.model,
+            request.operation,
+            hints.request_id,
+            self._begun_s,
+            now_s,
+            self.first_s,
+            request.prompt_tokens,
+            request.stream,
             usage=finished.usage,
             timings=finished.timings,
             finish=self.finished.reason if self.finished else None,
-            energy=self._charge(finished),
+            energy=self._charge(finished, now_s),
             spent=spent,
             currency=currency,
             skipped_frames=finished.skipped_frames,
             neighbours=self._lease.neighbours(now_s),
-            cancelled=error is not None and not isinstance(error, Exception),
-            displaced=is_displaced,
             moved=self.moved,
             resumed=request.spoken is not None,
             needs_vision=request.needs_vision,
             needs_tools=request.needs_tools,
-            trace=request.hints.trace,
+            trace=hints.trace,
             keeps_s=request.keeps_s,
             asked_s=self._asked_s,
-            program=request.hints.asker.program,
+            program=hints.asker.program,
             ended_unix_s=self._clock.unix(),
             decision=self._decision,
         )
+        return ended if error is None else replace(ended, **_what_ended_it(error, request.operation))
 
     def _written(self) -> Usage:
         """What an attempt that broke off, moved or was left had written by then."""
@@ -240,11 +240,15 @@ class Attempt:
         return tariff.spent(prompt_tokens, usage.completion_tokens or 0), tariff.costs.currency
 
 
-def _kind_of(error: BaseException | None) -> ErrorKind | None:
-    """What went wrong; a client that leaves is no error."""
-    if isinstance(error, ProxyError):
-        return error.kind
-    return ErrorKind.INTERNAL if isinstance(error, Exception) else None
+def _what_ended_it(error: BaseException, operation: Operation) -> Mapping[str, Any]:
+    """What is told of an attempt that did not end by itself; a client that leaves is no error."""
+    if not isinstance(error, ProxyError):
+        is_fault = isinstance(error, Exception)
+        return {"error": ErrorKind.INTERNAL if is_fault else None, "cancelled": not is_fault}
+    if error.code in GAVE_WAY:
+        return {"code": error.code, "displaced": True}
+    fault = lack_of(fault_of(error), operation)
+    return {"error": error.kind, "code": error.code, "status": error.status, "cause": error.cause, "fault": fault}
 
 
 def _first_of(one_s: float | None, other_s: float | None) -> float | None:

@@ -103,7 +103,7 @@ class EnergyAccounts:
         consumer = domain.consumer(spec.id if device is None else device.id)
         domain.advance(now_s)
         if consumer.tail_s and not domain.is_measured:
-            self._settle(domain, now_s, None)
+            domain.end_tail(consumer)
         share = consumer.begin(max(power_w, LEAST_W))
         consumer.idle_w, consumer.owner = idle_power_w(spec.profile, spec.hardware), (spec.id, model)
         metered = self._metered[share] = Metered(domain, share, spec, model, now_s, prompt_tokens, self._clock)
@@ -116,7 +116,8 @@ class EnergyAccounts:
 
     def end(self, metered: Metered, now_s: float, finished: Finished, *, stream: bool) -> Energy:
         """The attempt ends: what it cost, as far as is known. `book` follows."""
-        metered.is_charged = metered.domain.end(metered.share, now_s, _rates(metered, now_s, finished))
+        rates = _rates(metered, now_s, finished) if metered.domain.is_measured else None
+        metered.is_charged = metered.domain.end(metered.share, now_s, rates)
         return metered.energy(stream=stream, finished=finished)
 
     def book(self, metered: Metered, ended: AttemptEnded) -> None:

@@ -46,10 +46,8 @@ class Fleet:
         speeds: Callable[[str], Mapping[str, Speed]],
         switches: Switches,
     ) -> None:
-        self._make = make
-        self._clock = clock
-        self._speeds = speeds
-        self._switches = switches
+        self._make, self._clock = make, clock
+        self._speeds, self._switches = speeds, switches
         self.members: Mapping[str, Member] = {}
         """The backends that may be asked, unless they are switched off; replaced as a whole."""
         self._draining: list[Member] = []
@@ -69,8 +67,8 @@ class Fleet:
         """Each request that is being sent to a backend; the end of its attempt follows."""
         self.attempts: Topic[AttemptEnded] = Topic()
         self.circuits = Circuits(clock)
-        self.taken: Topic[str] = Topic()
-        """The id of each backend of which a slot was taken."""
+        self.occupied: Topic[bool] = Topic()
+        """Whether a backend has taken up work, or has none left: `at_work` has others from now on."""
         self.writing: Topic[str] = Topic()
         """The id of each backend from which the first words of an answer came."""
         self.freed: Topic[str] = Topic()
@@ -170,7 +168,8 @@ class Fleet:
             breakers = self.circuits.after_sending(before, member.rest_s(self._clock.monotonic()), breakers)
         lease = Lease(member, self, UnderWay(self._clock.monotonic(), expected_s, work.model if work else None), tries)
         self._put(replace(before, in_flight=before.in_flight + 1, breakers=breakers))
-        self.taken.publish(backend_id)
+        if len(member.leases) == 1:
+            self.occupied.publish(True)
         return lease
 
     def leases(self, backend_id: str, config: BackendConfig | None = None) -> Sequence[Lease]:
@@ -183,17 +182,20 @@ class Fleet:
     def give_back(self, lease: Lease) -> None:
         """A slot of a backend is free again."""
         self._count_down(lease)
+        if not lease.member.leases:
+            self.occupied.publish(False)
         self.freed.publish(lease.member.id)
 
     def _count_down(self, lease: Lease) -> None:
-        member, is_shown = lease.member, lease in self.leases(lease.member.id)
+        member, is_known = lease.member, self.members.get(lease.member.id) is lease.member
+        is_shown = is_known or lease in self.leases(member.id)
         member.release(lease, self._clock.monotonic())
-        if member in self._draining and not member.leases:
+        if not is_known and not member.leases:
             self._draining.remove(member)
             if member.id not in self.members and not self.leases(member.id):
                 self._show([view for view in self.views.value if view.spec.id in self.members], self._by_id())
                 return
-        now, tries = self.view(member.id), lease.tries if self.members.get(member.id) is member else None
+        now, tries = self.view(member.id), lease.tries if is_known else None
         self._put(replace(now, in_flight=now.in_flight - is_shown, breakers=self.circuits.after_trial(now, tries)))
 
     def _by_id(self) -> Mapping[str, BackendView]:
@@ -253,10 +255,8 @@ class Fleet:
         now = self.view(backend_id)
         if now.degraded == why:
             return
-        if why:
-            log.warning("backend %s is degraded: %s", backend_id, why)
-        else:
-            log.info("backend %s is no longer taken to be degraded", backend_id)
+        told = f"degraded: {why}" if why else "no longer taken to be degraded"
+        log.log(logging.WARNING if why else logging.INFO, "backend %s is %s", backend_id, told)
         self._put(replace(now, degraded=why))
 
     def is_asked(self, member: Member) -> bool:

@@ -130,8 +130,7 @@ class BackendTotals(Requests):
         """Book one more attempt."""
         self.count(ended)
         self.completion_tokens += ended.usage.completion_tokens or 0
-        self.busy_s += ended.busy_s
-        _pay(self.spent, ended)
+        self.busy_s += ended.ended_s - ended.begun_s
 
 
 @dataclass(slots=True)
@@ -178,8 +177,7 @@ class CacheTotals:
 
 
 def _pay(spent: dict[str, float], ended: AttemptEnded) -> None:
-    if ended.spent:
-        spent[ended.currency] = spent.get(ended.currency, 0.0) + ended.spent
+    spent[ended.currency] = spent.get(ended.currency, 0.0) + ended.spent
 
 
 class Ledger:
@@ -208,9 +206,12 @@ class Ledger:
 
     def book(self, ended: AttemptEnded) -> None:
         """Enter an attempt: it is its backend's, whatever becomes of the request."""
-        self._turn_page()
-        _pay(self._day.spent, ended)
-        self._of(ended.backend_id).add(ended)
+        totals = self._of(ended.backend_id)
+        totals.add(ended)
+        if ended.spent:
+            self._turn_page()
+            _pay(self._day.spent, ended)
+            _pay(totals.spent, ended)
 
     def _of(self, backend_id: str) -> BackendTotals:
         if (totals := self._totals.get(backend_id)) is None:
@@ -220,17 +221,19 @@ class Ledger:
     def charge(self, ended: AttemptEnded) -> None:
         """Enter what an attempt cost, as soon as that is known."""
         totals, energy = self._of(ended.backend_id), ended.energy
-        totals.energy_j += energy.total_j
-        totals.energy_error_j += energy.error_j
-        totals.energy_source = worst(totals.energy_source or energy.source, energy.source)
+        energy_j = energy.total_j
+        totals.energy_j += energy_j
+        totals.energy_error_j += energy_j * energy.error_share
+        if totals.energy_source is not energy.source:
+            totals.energy_source = worst(totals.energy_source or energy.source, energy.source)
 
     def record(self, outcome: Outcome) -> None:
         """Enter a finished request."""
         self._turn_page()
-        outcome = self._compared(outcome)
         decision = outcome.decision and outcome.decision.remembered(outcome.backend_id)
-        if decision is not outcome.decision:
-            outcome = replace(outcome, decision=decision)
+        saved_j = self._saved_j(outcome)
+        if saved_j is not None or decision is not outcome.decision:
+            outcome = replace(outcome, decision=decision, saved_j=saved_j)
         self._day.add(outcome)
         self._recent.append(outcome)
         if outcome.is_cached and outcome.succeeded:
@@ -243,13 +246,13 @@ class Ledger:
         """A backend as the day of Performance would have it now."""
         return self._twins.instead(view, self._clock.monotonic())
 
-    def _compared(self, outcome: Outcome) -> Outcome:
-        """The outcome with what was saved."""
+    def _saved_j(self, outcome: Outcome) -> float | None:
+        """What was saved, as far as it is compared."""
         if outcome.instead is None or not outcome.succeeded:
-            return outcome
+            return None
         now_s = self._clock.monotonic()
         span = Span(now_s - outcome.total_s + outcome.queue_wait_s, now_s)
-        return replace(outcome, saved_j=self._twins.saved_j(outcome.instead, outcome.usage.completion_tokens, span))
+        return self._twins.saved_j(outcome.instead, outcome.usage.completion_tokens, span)
 
     def _turn_page(self) -> None:
         """Begin another day's sums at its first entry."""

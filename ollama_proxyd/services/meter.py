@@ -31,11 +31,10 @@ class Meter:
         """Where each backend ran when its watts were learned."""
         self._stretches: dict[str, Stretch] = {}
         fleet.reconciled.listen(self._note_changes)
-        fleet.taken.listen(self._note_work)
-        fleet.freed.listen(self._note_work)
+        fleet.occupied.listen(lambda _: self._note_work())
 
     def follow(self, tasks: Tasks) -> None:
-        """Look whenever a sensor says something or a backend begins or ends work."""
+        """Look whenever a sensor says something."""
         tasks.start("meter.sensors", self._system.follow(self._look))
 
     def _look(self, system: SystemState) -> None:
@@ -47,10 +46,12 @@ class Meter:
             under_way = sum([each.id == stretch.backend_id for each in self._fleet.at_work()])
             self._stretches[device_id] = stretch.after(power[device_id], under_way)
 
-    def _note_work(self, _backend_id: str = "") -> None:
+    def _note_work(self) -> None:
         """Note which backend works alone on which device."""
-        devices = self._system.value.devices
-        alone = alone_on(self._fleet.at_work(), devices) if devices else {}
+        if not (devices := self._system.value.devices):
+            self._stretches.clear()
+            return
+        alone = alone_on(self._fleet.at_work(), devices)
         self._stretches = {device_id: self._stretch(device_id, each) for device_id, each in alone.items()}
 
     def _follow_conditions(self, conditions: Conditions) -> None:

@@ -98,30 +98,31 @@ class RequestTrace:
 
     def close(self) -> Outcome:
         """The outcome, at this moment."""
-        last, energy = self.last, self.energy
+        hints, last, energy = self.request.hints, self.last, self.energy
+        ranked = self.attempts[-1].ranked if self.attempts else None
         first_s = self.first_s if self.request.stream else None
         return Outcome(
-            request_id=self.request.hints.request_id,
-            operation=self.request.operation,
-            backend_id=self.backend_id,
-            model=self.attempts[-1].ranked.model if self.attempts else self.cached_model,
-            decision=self.decision,
-            unix_s=self._clock.unix(),
-            queue_wait_s=self.queue_wait_s,
-            total_s=self.elapsed_s,
-            ttft_s=None if first_s is None else first_s - self._arrived_s,
-            usage=self.usage or (last.usage if last is not None else Usage()),
-            energy_j=None if energy is None else energy.total_j,
-            retried=tuple([each.ranked.backend_id for each in self.attempts[:-1] if not each.is_displaced]),
-            error=self.error,
-            code=last.code if last is not None else None,
-            status=last.status if last is not None else None,
-            cause=last.cause if last is not None else None,
+            hints.request_id,
+            self.request.operation,
+            None if ranked is None else ranked.backend_id,
+            self.cached_model if ranked is None else ranked.model,
+            self.decision,
+            self._clock.unix(),
+            self._clock.monotonic() - self._arrived_s,
+            self.queue_wait_s,
+            None if first_s is None else first_s - self._arrived_s,
+            self.usage or (last.usage if last is not None else Usage()),
+            None if energy is None else energy.total_j,
+            tuple([each.ranked.backend_id for each in self.attempts[:-1] if not each.is_displaced]),
+            self.error,
+            None if last is None else last.code,
+            None if last is None else last.status,
+            None if last is None else last.cause,
             cancelled=self.cancelled,
             resumed=self.resumed,
             obstacle=self.obstacle,
             instead=self.instead,
-            hints=self.request.hints,
+            hints=hints,
             is_cached=self.cached_model is not None,
             spared_j=self.spared_j,
         )

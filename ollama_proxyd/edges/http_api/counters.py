@@ -104,7 +104,8 @@ class Counters:
         energy, name = ended.energy, ended.program.name or NOBODY
         if len(self._programs) < MOST_PROGRAMS:
             self._programs.add(name)
-        joules, error_j, source = amount(energy.total_j), amount(energy.error_j), energy.source._value_
+        joules, source = amount(energy.total_j), energy.source._value_
+        error_j = amount(joules * energy.error_share)
         model = ended.backend_id, self._bounded(ended.backend_id, ended.model), source
         program = name if name in self._programs else OTHER, source
         self._joules_of_models.sums[model] += joules
