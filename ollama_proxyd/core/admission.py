@@ -6,14 +6,14 @@ its line, so that it does not hold up those behind it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Union
 
 from ollama_proxyd.core.requests import Priority
-from ollama_proxyd.core.workload import NO_FOLLOWERS, Ahead, Followers, yielded_s
+from ollama_proxyd.core.workload import NO_FOLLOWERS, Ahead, Followers, Following, yielded_s
 
 ADVANCE_S = {Priority.BEST_EFFORT: 0.0, Priority.NORMAL: 120.0, Priority.HIGH: 240.0, Priority.CRITICAL: 600.0}
 """How much earlier a request may arrive and still stand behind one of this priority: nothing waits for ever."""
@@ -120,6 +120,10 @@ class AdmissionQueue:
         """Those that each can serve."""
         self._preferring: dict[str, dict[_Line, None]] = {}
         """Those that would take each."""
+        self._aheads: dict[str, tuple[Ahead, ...]] = {}
+        """What waits for each, as long as nothing comes or goes there."""
+        self._following: dict[str | None, Sequence[Following]] = {}
+        """Who asks for each model, as long as nothing comes or goes."""
         self._tickets: dict[Ticket, None] = {}
         self._added = 0
         self._depth = dict.fromkeys(Priority, 0)
@@ -154,22 +158,25 @@ class AdmissionQueue:
 
     def ahead(self, backend_id: str, but: Ticket | None = None) -> tuple[Ahead, ...]:
         """The work that waits for a backend, by its lines, without a request's own."""
-        return tuple([line.ahead(but) for line in self._preferring.get(backend_id, ())])
+        if but is not None and but.line is not None and but.line.preferred == backend_id:
+            return tuple([line.ahead(but) for line in self._preferring[backend_id]])
+        if backend_id not in self._aheads:
+            self._aheads[backend_id] = tuple([line.ahead(None) for line in self._preferring.get(backend_id, ())])
+        return self._aheads[backend_id]
 
-    def followers(self, asked: str | None, but: Ticket | None = None) -> dict[str, Followers]:
+    def followers(self, asked: str | None, but: Ticket | None = None) -> Sequence[Following]:
         """The others that ask for a model, by the backends that can serve them; most lines are of the same ones."""
-        sums: dict[frozenset[str], Followers] = {}
-        for line in self._lines.values():
-            if line.head.asked == asked and line.head.priority is not Priority.BEST_EFFORT:
-                each = line.ahead(but)
-                sums[line.backends] = sums.get(line.backends, NO_FOLLOWERS).and_also(each.awaited, each.work_s)
-        widest = max(sums, key=len, default=frozenset[str]())
-        found = dict.fromkeys(widest, sums.pop(widest, NO_FOLLOWERS))
-        for backends, own in sums.items():
-            for backend_id in backends:
-                known = found.get(backend_id)
-                found[backend_id] = own if known is None else known.and_also(*own)
-        return found
+        if asked not in self._following:
+            sums: dict[frozenset[str], Followers] = {}
+            for line in self._lines.values():
+                if line.head.asked == asked and line.head.priority is not Priority.BEST_EFFORT:
+                    each = line.ahead(None)
+                    sums[line.backends] = sums.get(line.backends, NO_FOLLOWERS).and_also(each.awaited, each.work_s)
+            self._following[asked] = tuple([Following(*each) for each in sums.items()])
+        found = self._following[asked]
+        if but is None or but.line is None or but.asked != asked or but.priority is Priority.BEST_EFFORT:
+            return found
+        return tuple([_without(but, each) if _is_of(but, each) else each for each in found])
 
     def is_waited_for(self, backend_id: str) -> bool:
         """Whether a request waits that a backend can serve."""
@@ -243,13 +250,31 @@ class AdmissionQueue:
                 self._by_backend.setdefault(backend_id, {})[line] = None
             self._preferring.setdefault(line.preferred, {})[line] = None
         line.enter(ticket)
+        self._forget(line)
 
     def _leave(self, ticket: Ticket) -> None:
         line = ticket.line
         assert line is not None
         line.leave(ticket)
+        self._forget(line)
         if not line.size:
             del self._lines[line.key]
             for backend_id in line.backends:
                 del self._by_backend[backend_id][line]
             del self._preferring[line.preferred][line]
+
+    def _forget(self, line: _Line) -> None:
+        """What was reckoned holds no longer once a line has changed."""
+        self._aheads.pop(line.preferred, None)
+        self._following.clear()
+
+
+def _without(ticket: Ticket, following: Following) -> Following:
+    """Those that follow a request that is one of them."""
+    number, work_s = following.followers
+    return Following(following.backends, Followers(number - 1, max(work_s - ticket.expected_s, 0.0)))
+
+
+def _is_of(ticket: Ticket, following: Following) -> bool:
+    """Whether the same backends could serve a request and its followers; most often that is one set."""
+    return following.backends is ticket.backends or following.backends == ticket.backends

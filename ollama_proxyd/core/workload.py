@@ -76,13 +76,26 @@ class Followers(NamedTuple):
 NO_FOLLOWERS = Followers(0, 0.0)
 
 
-def most_sharing(followers: Iterable[Followers], elsewhere: int) -> tuple[float, float]:
+class Following(NamedTuple):
+    """The followers that some backends could serve."""
+
+    backends: frozenset[str]
+    followers: Followers
+
+
+def followers_of(following: Iterable[Following], backend_id: str) -> Followers:
+    """All that one backend could serve."""
+    found = [each for backends, each in following if backend_id in backends]
+    return Followers(sum([each.number for each in found]), sum([each.work_s for each in found]))
+
+
+def most_sharing(following: Iterable[Following], elsewhere: int) -> tuple[float, float]:
     """How many share what starts a device at most, and how many fewer for each second that starting takes."""
-    each_once = {id(each): each for each in followers if each.number and each.work_s > 0}.values()
-    if not each_once:
+    counted = [each for _, each in following if each.number and each.work_s > 0]
+    if not counted:
         return 1.0, 0.0
-    least_each_s = min([each.number / each.work_s for each in each_once]) * elsewhere
-    return 1 + max([each.number for each in each_once]) - SETTLED, least_each_s
+    least_each_s = min([each.number / each.work_s for each in counted]) * elsewhere
+    return 1 + sum([each.number for each in counted]) - SETTLED, least_each_s
 
 
 class QueueAhead(NamedTuple):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 
-from ollama_proxyd.core.admission import AdmissionQueue, Ticket, due_s
+from ollama_proxyd.core.admission import AdmissionQueue, Ticket
 from ollama_proxyd.core.binding import shares_memory
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendSpec
@@ -14,11 +14,11 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.queue_refusals import queue_full, queue_timeout
 from ollama_proxyd.core.requests import Priority
 from ollama_proxyd.core.status import QueueStatus
-from ollama_proxyd.core.values import replace
-from ollama_proxyd.core.workload import QueueAhead, slot_wait_s, wait_grows_in_s
+from ollama_proxyd.core.workload import wait_grows_in_s
 from ollama_proxyd.services.activity import Activity
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.forecast import Forecast
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.governor import Governor
 from ollama_proxyd.services.lease import Lease
@@ -43,6 +43,7 @@ class Admission:
         self._clock = clock
         self._settings = settings
         self._queue = AdmissionQueue()
+        self._forecast = Forecast(fleet, self._queue, clock)
         self._trials = SlotTrials(fleet)
         self.warm = WarmModels(fleet, clock)
         self.waiting: Cell[int] = Cell(0)
@@ -88,19 +89,7 @@ class Admission:
 
     def foresee(self, query: Query, waiting: Ticket | None = None) -> Query:
         """The query with the estimated wait for each backend whose slots are taken."""
-        waits_s, queues, background = dict[str, float](), dict[str, QueueAhead](), dict[str, int]()
-        followers, now_s = self._queue.followers(query.model, waiting), self._clock.monotonic()
-        for view in [each for each in self._fleet.views.value if each.in_flight]:
-            backend_id, leases = view.spec.id, self._fleet.leases(view.spec.id)
-            if yielding := sum([each.is_yielding for each in leases]):
-                background[backend_id] = yielding
-            if view.in_flight >= view.slots:
-                waits_s[backend_id] = slot_wait_s([lease.under_way for lease in leases], view.slots, now_s)
-                at_once_s = due_s(now_s - query.waited_s, query.urgency)
-                queues[backend_id] = QueueAhead(at_once_s, view.slots, self._queue.ahead(backend_id, waiting))
-        if waits_s or followers or background or query.waits_s:
-            return replace(query, waits_s=waits_s, queues=queues, followers=followers, background=background)
-        return query
+        return self._forecast.of(query, waiting)
 
     async def lease(self, query: Query, decision: Decision, decide: Decide, *, is_back: bool = False) -> Granted:
         """A slot of the best backend, at once where it is free, else when it is the request's turn.

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ollama_proxyd.core.admission import ADVANCE_S, AdmissionQueue, Ticket
 from ollama_proxyd.core.requests import Priority
-from ollama_proxyd.core.workload import MOST_YIELDED_S, Followers
+from ollama_proxyd.core.workload import MOST_YIELDED_S, Followers, followers_of
 
 BEST_EFFORT, NORMAL, HIGH, CRITICAL = Priority
 
@@ -286,9 +286,12 @@ def test_who_shares_what_starts_a_device_is_known_by_backend_at_the_work_of_one_
             ticket(4, NORMAL, "a", asked="other"),
         ]
     )
-    assert queue.followers("m") == {"a": Followers(1, 2.0), "b": Followers(2, 5.0)}
     own = next(iter(queue))
-    assert queue.followers("m", own) == {"a": Followers(0, 0.0), "b": Followers(1, 3.0)}
+    for but, followers in ((None, (Followers(1, 2.0), Followers(2, 5.0))), (own, (Followers(0, 0), Followers(1, 3.0)))):
+        found = queue.followers("m", but)
+        assert (followers_of(found, "a"), followers_of(found, "b")) == followers
+    queue.remove(own)
+    assert followers_of(queue.followers("m"), "b") == Followers(1, 3.0)
 
 
 def test_those_that_left_do_not_fill_a_line() -> None:

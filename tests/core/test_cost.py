@@ -17,7 +17,7 @@ from ollama_proxyd.core.readings import PowerState
 from ollama_proxyd.core.requests import Hints, Operation, Priority
 from ollama_proxyd.core.tariff import Tariff
 from ollama_proxyd.core.watts import MORE_POWER, Watts
-from ollama_proxyd.core.workload import Followers
+from ollama_proxyd.core.workload import Followers, Following
 from tests.core.reference_profile import (
     REFERENCE,
     TINY,
@@ -225,7 +225,7 @@ def test_what_a_neighbour_was_seen_to_do_replaces_the_prior_pair_by_pair() -> No
 def test_what_starts_a_device_is_shared_by_those_that_wait_and_follow() -> None:
     cold = replace(NVIDIA, loaded=())
     alone = only(cold).terms
-    crowd = only(cold, followers={"nvidia": Followers(12, 1e9)}).terms
+    crowd = only(cold, followers=(Following(frozenset({"nvidia"}), Followers(12, 1e9)),)).terms
     assert crowd["load_j"] == pytest.approx(alone["load_j"] / 10)
     assert crowd["load_s"] == alone["load_s"]
 

@@ -19,7 +19,7 @@ from ollama_proxyd.core.policy.mode_limits import tier
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import assess, rank
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, SystemState
-from ollama_proxyd.core.workload import Ahead, Followers, QueueAhead, UnderWay
+from ollama_proxyd.core.workload import Ahead, Followers, Following, QueueAhead, UnderWay
 from tests.core.reference_profile import TINY, backend, setting
 from tests.core.test_rank_properties import fleets, machines, modes, queries
 
@@ -66,7 +66,7 @@ def test_nothing_costs_less_than_is_reckoned_whatever_waits(
     due_s: float,
 ) -> None:
     ids = [view.spec.id for view in fleet]
-    followers = {name: each for name, (each, _, _) in zip(ids, waits, strict=False)}
+    followers = tuple([Following(frozenset({name}), each) for name, (each, _, _) in zip(ids, waits, strict=False)])
     queues = {name: QueueAhead(due_s, slots, lines) for name, (_, lines, slots) in zip(ids, waits, strict=False)}
     query = replace(query, followers=followers, queues=queues, waits_s=dict.fromkeys(queues, 1.0))
     assessment = assess(query, fleet, machine, setting(mode))

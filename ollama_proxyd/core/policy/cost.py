@@ -1,6 +1,6 @@
 """What an answer would cost on a backend, in joules and seconds, each term by name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ollama_proxyd.core.fleet import BackendView, Model
@@ -16,7 +16,7 @@ from ollama_proxyd.core.readings import DeviceState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import WRITING, Hints, Priority
 from ollama_proxyd.core.tariff import Tariff
-from ollama_proxyd.core.workload import Followers, QueueAhead
+from ollama_proxyd.core.workload import Following, QueueAhead, followers_of
 
 TYPICAL_OUTPUT_TOKENS = 200.0
 """An answer's length where nothing was learned of the model's answers."""
@@ -36,8 +36,8 @@ class Demand(NamedTuple):
     """The estimated waits until a slot is free, by backend."""
     queues: Mapping[str, QueueAhead]
     """What waits for them."""
-    followers: Mapping[str, Followers]
-    """The others that wait and that each could serve as well."""
+    followers: Sequence[Following]
+    """The others that wait for the same model, by the backends that could serve them."""
     price_of_time_w: float = 0.0
     others_price_w: float = 0.0
     """What a second is worth to those that it slows."""
@@ -115,7 +115,8 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     view, expected, crowd, price_w = candidate.view, candidate.expected, candidate.crowd, asked.price_of_time_w
     power_w, cached_tokens, cached_s = expected.power_w, 0.0, 0.0
     stay, stay_notes = candidate.keeping.at(view, asked.now_s)
-    if asked.followers and (followers := asked.followers.get(view.spec.id)) is not None:
+    if asked.followers:
+        followers = followers_of(asked.followers, view.spec.id)
         stay = stay.shared(1 + followers.left_after(stay.wake_s + stay.load_s, len(asked.waits_s)))
     if asked.cached_tokens:
         cached_tokens, cached_s, stay = _with_caches(candidate, asked, stay)

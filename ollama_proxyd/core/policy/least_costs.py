@@ -163,9 +163,12 @@ def _alone(costs: Sequence[tuple[float, ...]], asked: Demand) -> list[float]:
     read, write = asked.prompt_tokens, asked.output_tokens
     if not asked.followers:
         return [fixed_j + read_j * read + write_j * write + start_j for fixed_j, read_j, write_j, start_j, _ in costs]
-    most, less_each_s = most_sharing(asked.followers.values(), len(asked.waits_s))
+    most, less_each_s = most_sharing(asked.followers, len(asked.waits_s))
     return [
-        fixed_j + read_j * read + write_j * write + start_j / max(most - less_each_s * start_s, 1.0)
+        fixed_j
+        + read_j * read
+        + write_j * write
+        + (start_j / count if (count := most - less_each_s * start_s) > 1 else start_j)
         for fixed_j, read_j, write_j, start_j, start_s in costs
     ]
 

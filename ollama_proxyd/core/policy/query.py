@@ -1,12 +1,12 @@
 """What routing needs to know of a request."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import field
 
 from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS
 from ollama_proxyd.core.requests import Hints, MediaType, Operation, Priority, Request
 from ollama_proxyd.core.values import value
-from ollama_proxyd.core.workload import Followers, QueueAhead
+from ollama_proxyd.core.workload import Following, QueueAhead
 
 
 @value
@@ -20,7 +20,7 @@ class Query:
     else can serve.
     `waited_s` is how long it has waited. `waits_s` are the estimated waits until a slot is free; backends
     not in it have one.
-    `queues` are what waits for them, `followers` the others that each could serve as well. `background` is how many
+    `queues` are what waits for them, `followers` the others that ask for the same model. `background` is how many
     requests under way on each are such that nobody waits for.
     """
 
@@ -41,7 +41,7 @@ class Query:
     waited_s: float = 0.0
     waits_s: Mapping[str, float] = field(default_factory=dict)
     queues: Mapping[str, QueueAhead] = field(default_factory=dict)
-    followers: Mapping[str, Followers] = field(default_factory=dict)
+    followers: Sequence[Following] = ()
     background: Mapping[str, int] = field(default_factory=dict)
     cached_tokens: Mapping[str, float] = field(default_factory=dict)
     """How much of the prompt each backend is likely to have in its KV cache; none where it is not named."""

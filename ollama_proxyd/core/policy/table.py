@@ -10,7 +10,7 @@ from dataclasses import fields
 from functools import partial
 from itertools import compress
 from math import inf
-from operator import attrgetter, is_not
+from operator import attrgetter, call, is_not
 from typing import Any, NamedTuple, TypeAlias
 
 from ollama_proxyd.core.binding import is_same_device
@@ -33,12 +33,19 @@ MOST_TABLES = 64
 Entry: TypeAlias = Candidate | Rejected
 
 
-class _Learned(NamedTuple):
-    """A fact that changes in place: how it is read, by which name, and the places in the fleet that rest on it."""
+_Fact: TypeAlias = tuple[Callable[[str], object], str, list[int]]
 
-    read: Callable[[str], object]
-    name: str
-    at: list[int]
+
+class _Learned(NamedTuple):
+    """Facts that change in place: how each is read, by which name, and the places in the fleet that rest on it."""
+
+    ways: Sequence[Callable[[str], object]]
+    names: Sequence[str]
+    at: Sequence[Sequence[int]]
+
+    def read(self) -> list[object]:
+        """What they are now."""
+        return list(map(call, self.ways, self.names))
 
 
 class Table(NamedTuple):
@@ -49,7 +56,7 @@ class Table(NamedTuple):
     working: Working
     entries: Sequence[Entry]
     """By their places in the fleet, each without those that are at work."""
-    learned: Sequence[_Learned]
+    learned: _Learned
     seen: Sequence[object]
     """What those were."""
     places: Mapping[str, int]
@@ -138,7 +145,7 @@ class Table(NamedTuple):
         """The table of another moment."""
         if len(fleet) != len(self.fleet):
             return compiled(fleet, situation)
-        news = [read(name) for read, name, _ in self.learned]
+        news = self.learned.read()
         is_news = any(map(is_not, news, self.seen))
         anew, busier = self._changed(fleet, situation)
         if not anew and not busier and not is_news and fleet is self.fleet:
@@ -146,7 +153,7 @@ class Table(NamedTuple):
         if any(fleet[at].spec is not self.fleet[at].spec for at in anew):
             return compiled(fleet, situation)
         entries, rules = list(self.entries), fitness_rules(situation.query) if anew else ()
-        learned = {at for each in compress(self.learned, map(is_not, news, self.seen)) for at in each.at} - anew
+        learned = {at for each in compress(self.learned.at, map(is_not, news, self.seen)) for at in each} - anew
         is_same = True
         for at in anew:
             entries[at] = candidate_of(fleet[at], situation, rules)
@@ -236,7 +243,7 @@ def _assembled(fleet: FleetView, situation: Situation, entries: list[Entry]) -> 
         working=working,
         entries=entries,
         learned=learned,
-        seen=[read(name) for read, name, _ in learned],
+        seen=learned.read(),
         places={view.spec.id: at for at, view in enumerate(fleet)},
         order=order,
         numbers=numbers,
@@ -263,18 +270,18 @@ def _shape(entry: Entry) -> tuple[Any, ...]:
     return entry.place, entry.chip, bool(view.breakers), entry.standing, entry.critical, *sources
 
 
-def _learned(entries: Sequence[Entry], order: Iterable[int]) -> Sequence[_Learned]:
+def _learned(entries: Sequence[Entry], order: Iterable[int]) -> _Learned:
     """What is looked at before each decision; times between requests are those of all backends together."""
-    found, gaps = list[_Learned](), dict[tuple[int, str], _Learned]()
+    found, gaps = list[_Fact](), dict[tuple[int, str], _Fact]()
     for at in order:
         view, model, keeping = (each := _candidate(entries[at])).view, each.model, each.keeping
-        found.append(_Learned(view.speeds.get, model.name, [at]))
+        found.append((view.speeds.get, model.name, [at]))
         if view.loaded is not None:
-            found.append(_Learned(view.memory.load_s.get, model.name, [at]))
+            found.append((view.memory.load_s.get, model.name, [at]))
         if keeping.has_tail:
             key = id(view.memory.gaps_s), keeping.asked_as
-            gaps.setdefault(key, _Learned(partial(may_spare, view), keeping.asked_as, [])).at.append(at)
-    return [*found, *gaps.values()]
+            gaps.setdefault(key, (partial(may_spare, view), keeping.asked_as, []))[-1].append(at)
+    return _Learned(*zip(*found, *gaps.values(), strict=True)) if found else _Learned((), (), ())
 
 
 def _is_sensed_anew(view: BackendView, now: SystemState, was: SystemState) -> bool:
