@@ -101,11 +101,12 @@ class PassThrough:
         self._frames += frames
 
     def _note_repeats(self) -> None:
-        """Have the last block stand for those that were like it; the next one is like none."""
+        """Have the last block stand for those that were like it, and push out as many; the next one is like none."""
         self._alike.forget()
         if self._repeats:
-            repeated = self._blocks[-1:] * min(self._repeats, self._most_blocks)
-            self._blocks = [*self._blocks, *repeated][-self._most_blocks :]
+            *before, last = self._blocks
+            before += [b""] * min(self._repeats, self._most_blocks)
+            self._blocks = [*before, last][-self._most_blocks :]
             self._frames += self._repeats
             self._repeats = 0
 
