@@ -10,7 +10,15 @@ from ollama_proxyd.dialects.base import Ending
 from ollama_proxyd.dialects.framing import lenient
 from ollama_proxyd.dialects.framing.jsonbody import readable
 from ollama_proxyd.dialects.framing.sse import DONE, events
-from ollama_proxyd.dialects.openai.answer import FRAME, Frame, WireTimings, finish_reason, timings_of, usage_of
+from ollama_proxyd.dialects.openai.answer import (
+    FRAME,
+    Frame,
+    WireTimings,
+    completed,
+    finish_reason,
+    timings_of,
+    usage_of,
+)
 from ollama_proxyd.dialects.openai.errors import error_in_answer
 
 _FRAMES_WITHOUT_TEXT = 2
@@ -48,8 +56,9 @@ def _has_vectors(body: bytes) -> bool:
     return vectors is not None and bool(vectors.data)
 
 
-def _ending_in(frames: Iterable[Frame | None], usage: Usage) -> Ending:
-    """What the frames say, each later one over the earlier; `usage` where none of them tells it."""
+def _ending_in(frames: Iterable[Frame | None], estimate: Usage) -> Ending:
+    """What the frames say, each later one over the earlier; the estimate where none of them tells it."""
+    usage: Usage | None = None
     timings: WireTimings | None = None
     reason: FinishReason | None = None
     error: Json = None
@@ -62,5 +71,5 @@ def _ending_in(frames: Iterable[Frame | None], usage: Usage) -> Ending:
         timings = frame.timings or timings
         for choice in frame.choices or ():
             reason = finish_reason(choice.ending) if choice.ending else reason
-    finished = Finished(reason or FinishReason.STOP, usage, timings_of(timings))
+    finished = Finished(reason or FinishReason.STOP, completed(usage, estimate), timings_of(timings))
     return Ending(finished, reason is not None, error_in_answer(error) if error else None)

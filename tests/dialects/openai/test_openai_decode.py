@@ -24,6 +24,7 @@ from ollama_proxyd.core.requests import Chat, Completion, Embedding, Options
 from ollama_proxyd.dialects.framing.splitter import FrameSplitter
 from ollama_proxyd.dialects.framing.sse import ENDS
 from ollama_proxyd.dialects.openai.decode import ChunkDecoder, TextDecoder, decode_answer, top_logprobs_of
+from ollama_proxyd.dialects.openai.ending import peek_usage
 from ollama_proxyd.dialects.openai.vectors import decode_embeddings, pack, unpack
 from tests.dialects.openai.openai_samples import chunk, encoded, said, sse
 
@@ -129,6 +130,15 @@ def test_usage_that_came_before_the_last_chunk_is_kept() -> None:
 )
 def test_usage_may_be_written_as_text_or_by_the_names_of_the_newer_api(usage: dict[str, Any]) -> None:
     assert decoded(sse(chunk({}, "stop", usage=usage), "[DONE]")) == [Finished(usage=Usage(23, 14, 22))]
+
+
+@pytest.mark.parametrize("usage", [{"prompt_tokens": 23}, {"input_tokens": 23, "completion_tokens": None}])
+def test_tokens_of_the_answer_that_the_usage_leaves_out_are_estimated(usage: dict[str, Any]) -> None:
+    block = sse(chunk({"content": "a"}), chunk({"content": "b"}), chunk({}, "stop", usage=usage), "[DONE]")
+    estimated = Usage(23, 2, estimated=True)
+    assert decoded(block) == [Delta(text="a"), Delta(text="b"), Finished(usage=estimated)]
+    assert peek_usage(block, 4).finished == Finished(usage=estimated)
+    assert peek_usage(sse(chunk({}, "stop", usage=USAGE)), 5).finished == Finished(usage=Usage(23, 14, 22))
 
 
 def test_usage_comes_from_the_timings_where_there_is_none() -> None:
