@@ -1,11 +1,13 @@
 """Requests that wait are decided anew when something has changed, or when time alone changes their choice."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.services.queue_watch import LONGEST_S, PAUSE_S
 from ollama_proxyd.services.waiting import Waiting
@@ -108,6 +110,26 @@ async def test_one_that_comes_has_who_waits_decided_anew(
     await clients.ask("c", priority=priority)
     await pass_by(2 * PAUSE_S)
     assert "b" in decisions, "others may follow it or go before it now"
+
+
+async def test_one_that_comes_to_prefer_another_backend_has_all_decided_anew(bench: Bench) -> None:
+    clients = await bench(Engine("npu", slots=1), Engine("nvidia", slots=1))
+    await clients.ask("a", target="nvidia")
+    await clients.ask("b")
+    await clients.ask("c")
+    (waiting,) = clients.services.admission._queue
+    assert isinstance(waiting, Waiting)
+    decide, looks_s, clock = waiting.decide, list[float](), clients.services.clock
+
+    def otherwise(query: Query) -> Decision:
+        looks_s.append(clock.monotonic())
+        decision = decide(query)
+        return replace(decision, ranked=decision.ranked[::-1])
+
+    waiting.decide = otherwise
+    await pass_by(2 * LONGEST_S)
+    first_s, second_s, *_ = looks_s
+    assert second_s - first_s == pytest.approx(PAUSE_S)
 
 
 async def test_changes_in_quick_succession_are_looked_at_together(
