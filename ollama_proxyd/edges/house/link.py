@@ -7,11 +7,15 @@ from collections.abc import Callable
 import aiohttp
 
 from ollama_proxyd.edges.house.places import joined
+from ollama_proxyd.edges.plumbing.call import cause
 from ollama_proxyd.edges.plumbing.machine_words import MOST_LINE_BYTES, MachineWords, read_machine
 from ollama_proxyd.edges.plumbing.tcp import LATER, notice_loss, round_trip_s, socket_to
 
 CONNECT_S = 5.0
 STATUS_PATH = "/house/status"
+_ALERT = " alert "
+"""In OpenSSL's words for what the other side says in TLS (RFC 8446, 6)."""
+_PAIR_AGAIN = "if it was set up anew or has unpaired this one, unpair it here and pair both again"
 
 
 class LinkError(Exception):
@@ -40,5 +44,16 @@ async def follow(
             while line := await reply.content.readline():
                 tell(read_machine(line), round_trip_s(connection))
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise LinkError(str(error) or type(error).__name__) from error
+        raise LinkError(_why(error, joined(address, port))) from error
     raise LinkError("it has closed the connection")
+
+
+def _why(error: Exception, place: str) -> str:
+    """What went wrong on the way, and what to do where that lasts."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"what answers at {place} has another certificate than the machine that was paired; {_PAIR_AGAIN}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"it cannot be reached at {place}: {cause(error.os_error)}"
+    if isinstance(error, aiohttp.ServerDisconnectedError) or _ALERT in cause(error):
+        return f"it lets this machine in no more ({cause(error)}); {_PAIR_AGAIN}"
+    return cause(error)
