@@ -165,7 +165,9 @@ def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
 
     Configured values take no part here: `expected` weighs them at each decision, so a change counts at once.
     """
-    before, tokens = _with_slowing(speed or Speed(), answer), _sane(answer.output_tokens)
+    before, tokens = speed or Speed(), _sane(answer.output_tokens)
+    if answer.slowing is not None:
+        before = _with_slowing(before, answer, answer.slowing)
     lengths = _lengths(before.lengths, answer, tokens)
     if answer.is_cut and (tokens or 0.0) <= (before.output_tokens or 0.0):
         tokens = None  # it tells no more than was known
@@ -173,16 +175,16 @@ def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
     if not shown:
         return before if lengths is before.lengths else replace(before, lengths=lengths)
     weight = before.weight_at(at_s)
-    share, seen_once = max(DECAY, 1 / (weight + 1)), set(before.seen_once)
+    share, seen_once = max(DECAY, 1 / (weight + 1)), before.seen_once
     short = {"ttft_s": before.ttft_s, "decode_tps": before.decode_tps, "output_tokens": before.output_tokens}
     known: dict[Any, Any] = {**short, **before.longer}
     for part, sample in shown:
-        if (was := known.get(part)) is None:
-            seen_once.add(part)
-            known[part] = sample
-        else:
-            seen_once.discard(part)
-            known[part] = _mean(was, sample, share)
+        was = known.get(part)
+        known[part] = sample if was is None else _mean(was, sample, share)
+        if was is None:
+            seen_once |= {part}
+        elif part in seen_once:
+            seen_once -= {part}
     return Speed(
         known.pop("ttft_s"),
         known.pop("decode_tps"),
@@ -190,9 +192,9 @@ def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
         samples=before.samples + 1,
         longer=known,
         beside=before.beside,
-        crowds=_crowds(before, answer, share),
+        crowds=_crowds(before, answer, share) if before.crowds or answer.batch else before.crowds,
         lengths=lengths,
-        seen_once=frozenset(seen_once),
+        seen_once=seen_once,
         weight=weight + 1,
         at_s=at_s,
     )
@@ -200,12 +202,13 @@ def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
 
 def _shown(answer: Answer, output_tokens: float | None) -> Sequence[tuple[Part, float]]:
     """The parts of a speed that an answer shows."""
-    parts: tuple[tuple[Part, float | None], ...] = (
-        ("ttft_s", _sane(answer.ttft_s)),
-        (("prefill_tps", context_of(answer.read_tokens)), _fast(answer.prefill_tps)),
-        (_writing_after(answer.context_tokens), _fast(answer.decode_tps)),
-        ("output_tokens", output_tokens),
-    )
+    parts: list[tuple[Part, float | None]] = [("output_tokens", output_tokens)]
+    if answer.ttft_s is not None:
+        parts.append(("ttft_s", _sane(answer.ttft_s)))
+    if answer.prefill_tps is not None:
+        parts.append((("prefill_tps", context_of(answer.read_tokens)), _fast(answer.prefill_tps)))
+    if answer.decode_tps is not None:
+        parts.append((_writing_after(answer.context_tokens), _fast(answer.decode_tps)))
     return [(part, value) for part, value in parts if value is not None]
 
 
@@ -221,10 +224,8 @@ def _lengths(before: Mapping[Asker, Length], answer: Answer, tokens: float | Non
     return lengths
 
 
-def _with_slowing(before: Speed, answer: Answer) -> Speed:
+def _with_slowing(before: Speed, answer: Answer, shown: Slowing) -> Speed:
     """The same with how others slow it; speeds that were shown in a batch follow, since alone they were not seen."""
-    if (shown := answer.slowing) is None:
-        return before
     known = before.beside.get(shown.backend_id, NEIGHBOUR_SLOWDOWN)
     now = shown.after(known, DECAY)
     times = {part: (1 + now * crowd) / (1 + known * crowd) for part, crowd in before.crowds.items() if answer.batch}

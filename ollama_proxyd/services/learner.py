@@ -83,10 +83,11 @@ def what_it_showed(ended: AttemptEnded, known: Speed) -> Answer:
     read_tokens, tps, beside = _read_tokens(ended), decode_tps(ended), _beside(ended)
     slow, slowing, batch = known.slowdown(beside, ended.backend_id), None, beside.get(ended.backend_id, 0.0)
     is_short, read_s = read_tokens <= CONTEXTS[0], _read_s(ended, slow)
-    usual, alone_tps = min(known.crowd_in(ended.prompt_tokens), batch), known.decode_in(ended.prompt_tokens)
-    if beside and tps is not None and alone_tps is not None and not 0 < batch == usual:
-        times = alone_tps / tps / known.slowdown({ended.backend_id: usual}, ended.backend_id)
-        slowing, tps = _slowing(beside, times, usual), None
+    if beside and tps is not None and (alone_tps := known.decode_in(ended.prompt_tokens)) is not None:
+        usual = min(known.crowd_in(ended.prompt_tokens), batch)
+        if not 0 < batch == usual:
+            times = alone_tps / tps / known.slowdown({ended.backend_id: usual}, ended.backend_id)
+            slowing, tps = _slowing(beside, times, usual), None
     return Answer(
         ttft_s=read_s if is_short else None,
         prefill_tps=None if is_short or not read_s else read_tokens / read_s,
