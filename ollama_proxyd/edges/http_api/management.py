@@ -160,8 +160,9 @@ async def _with_files(request: web.Request, files: dict[str, Json]) -> Places | 
 
 
 def managing(services: Services) -> list[BackendView]:
-    """The backends that keep the files of models."""
-    return [view for view in services.fleet.views.value if services.fleet.backend(view.spec.id).can_manage]
+    """The backends that keep the files of models, without those that are shown until their requests have ended."""
+    fleet = services.fleet
+    return [each for each in fleet.views.value if fleet.has(each.spec.id) and fleet.backend(each.spec.id).can_manage]
 
 
 def _store(request: web.Request, model: str | None, hints: Hints) -> Places:

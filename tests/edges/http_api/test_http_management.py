@@ -220,6 +220,26 @@ async def test_twenty_at_once(serve: Serve) -> None:
     assert len(backend.managed) == 20
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/api/pull", {"model": "new"}),
+        ("DELETE", "/api/delete", {"model": "tiny"}),
+        ("POST", "/api/create", {"model": "other", "from": "tiny"}),
+        ("POST", "/api/me", None),
+    ],
+)
+async def test_a_backend_that_was_taken_out_with_requests_under_way_is_in_the_way_of_nothing(
+    serve: Serve, method: str, path: str, body: Any
+) -> None:
+    npu, igpu = ollama("npu", "tiny"), ollama("igpu", "tiny")
+    site = await serve(npu, igpu)
+    with site.services.fleet.lease("igpu"):
+        site.services.fleet.reconcile([BackendConfig(npu.spec)])
+        answer = await called(site, path, body, method)
+        assert (answer.status, asked(npu, igpu)) == (200, ["npu"])
+
+
 async def test_a_backend_that_a_reload_takes_out_meanwhile_ends_the_call_with_that_reason(serve: Serve) -> None:
     gate = asyncio.Event()
     npu, igpu = ollama("npu", "tiny", answers=(NDJSON, *LINES, gate)), ollama("igpu", "tiny")
