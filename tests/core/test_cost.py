@@ -230,6 +230,24 @@ def test_what_starts_a_device_is_shared_by_those_that_wait_and_follow() -> None:
     assert crowd["load_s"] == alone["load_s"]
 
 
+def test_a_batch_that_those_who_wait_will_fill_shares_its_watts_and_slows_from_the_first_on() -> None:
+    idle = replace(NVIDIA, slots=4)
+    alone, filled = (
+        only(idle).terms,
+        only(idle, followers=(Following(frozenset({"nvidia"}), Followers(12, 1e9)),)).terms,
+    )
+    assert filled["decode_j"] == pytest.approx(1.75 * alone["decode_j"] * (1 + 3 * MORE_POWER) / 4)
+    assert filled["decode_s"] == pytest.approx(1.75 * alone["decode_s"])
+    alone_s = alone["prefill_s"] + alone["decode_s"]
+    assert filled["delay_j"] == pytest.approx(PERFORMANCE.price_of_time_w * 0.75 * alone_s)
+
+
+@pytest.mark.parametrize(("slots", "waiting"), [(1, 12), (4, 3)])
+def test_who_has_no_room_beside_it_or_finds_another_slot_fills_no_batch(slots: int, waiting: int) -> None:
+    idle = replace(NVIDIA, slots=slots)
+    assert only(idle, followers=(Following(frozenset({"nvidia"}), Followers(waiting, 1e9)),)).terms == only(idle).terms
+
+
 def test_a_loaded_model_costs_no_loading() -> None:
     for loaded in ("tiny:latest", "tiny", "TINY:latest"):
         terms = only(replace(NPU, loaded=(LoadedModel(loaded),))).terms

@@ -19,6 +19,7 @@ from ollama_proxyd.core.policy.mode_limits import tier
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import assess, rank
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, SystemState
+from ollama_proxyd.core.watts import Watts
 from ollama_proxyd.core.workload import Ahead, Followers, Following, QueueAhead, UnderWay
 from tests.core.reference_profile import TINY, backend, setting
 from tests.core.test_rank_properties import fleets, machines, modes, queries
@@ -90,6 +91,29 @@ def test_nothing_costs_less_than_is_reckoned_whatever_is_cached_and_whatever_wor
     for least_j, candidate in zip(table.least_costs(asked), table.fit, strict=True):
         cost_j = price(candidate, asked).cost_j
         assert not least_j > cost_j + 1e-6 * abs(cost_j) + 1e-6
+
+
+@given(st.integers(1, 16), st.floats(0, 2), st.floats(0, 1), st.tuples(st.integers(0, 40), st.integers(0, 6)), modes)
+def test_nothing_costs_less_than_is_reckoned_however_full_a_batch_gets(
+    slots: int, each_slows: float, more_w: float, numbers: tuple[int, int], mode: Mode
+) -> None:
+    waiting, in_flight = numbers
+    fleet = tuple(
+        replace(
+            view := backend(each),
+            slots=slots,
+            in_flight=in_flight,
+            speeds={TINY.name: Speed(samples=9, beside={view.spec.id: each_slows})},
+            watts=Watts(40.0, 60.0, more_w),
+        )
+        for each in ("nvidia", "igpu", "npu")
+    )
+    waits = Following(frozenset([view.spec.id for view in fleet]), Followers(waiting, 10.0 * waiting))
+    query = replace(QUERY, followers=(waits,))
+    assessment = assess(query, fleet, UNKNOWN_SYSTEM, setting(mode))
+    asked, table = assessment.asked, assessment.table
+    for least_j, candidate in zip(table.least_costs(asked), table.fit, strict=True):
+        assert not least_j > price(candidate, asked).cost_j + 1e-6
 
 
 gaps = st.sampled_from(((), (0.0,) * 4, (3.0,) * 4, (40.0,) * 4, (0.0, 0.0, 3.0, 40.0)))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.learning import Asker, Speed
 from ollama_proxyd.core.modes import ModeRow
-from ollama_proxyd.core.policy.crowd import Crowd, least_slowing
+from ollama_proxyd.core.policy.crowd import Crowd, cheapest_fill, filled, least_slowing
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.priors import MOST, Expectation, is_known
 from ollama_proxyd.core.policy.query import Query
@@ -117,9 +117,10 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     stay, stay_notes = candidate.keeping.at(view, asked.now_s)
     if asked.followers:
         followers = followers_of(asked.followers, view.spec.id)
-        stay = stay.shared(1 + followers.left_after(stay.wake_s + stay.load_s, len(asked.waits_s)))
+        follow = followers.left_after(stay.wake_s + stay.load_s, len(asked.waits_s))
+        stay, crowd = stay.shared(1 + follow), filled(crowd, view, candidate.model, follow)
     if asked.cached_tokens:
-        cached_tokens, cached_s, stay = _with_caches(candidate, asked, stay)
+        cached_tokens, cached_s, stay = _with_caches(candidate._replace(crowd=crowd), asked, stay)
     prefill_s = expected.prefill_s(asked.prompt_tokens - cached_tokens) * crowd.slow
     decode_s = expected.decode_s(asked.prompt_tokens, asked.output_tokens) * crowd.slow
     share_w, alone_s = power_w * crowd.share, (prefill_s + decode_s) / crowd.slow
@@ -204,15 +205,21 @@ class LineKey(NamedTuple):
     context: int
     price_w: float
     others_price_w: float
+    is_followed: bool = False
+    """Whether others wait that may follow into the same batch."""
 
 
 def line(candidate: Candidate, view: BackendView, crowd: Crowd, key: LineKey) -> Line:
     """The same as `price` without the wait, and less what only one request knows, such as how long models stay."""
     expected, keeping, price_w = candidate.expected, candidate.keeping, key.price_w
-    work_w = expected.power_w * crowd.share * (1 + candidate.noise_share + candidate.heat_share)
-    work_w += candidate.elsewhere_w * crowd.share
-    work_w += price_w * (1 + candidate.heat_share)
-    second_j = crowd.slow * work_w + key.others_price_w * crowd.delayed + crowd.delayed_w
+    shared_w = expected.power_w * (1 + candidate.noise_share + candidate.heat_share) + candidate.elsewhere_w
+    own_w, fullest = price_w * (1 + candidate.heat_share), crowd
+    if key.is_followed:
+        follow = cheapest_fill(crowd, view, candidate.model, (shared_w, own_w, key.others_price_w))
+        fullest = filled(crowd, view, candidate.model, view.slots)
+        crowd = filled(crowd, view, candidate.model, follow)
+    second_j = crowd.slow * (shared_w * crowd.share + own_w) + key.others_price_w * crowd.delayed + crowd.delayed_w
+    work_w = shared_w * fullest.share + own_w
     stay = keeping.arrival[0]
     start_j, start_s = stay.wake_j + stay.load_j, stay.wake_s + stay.load_s
     first_s, each_s = expected.least_prefill_s(key.context)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from math import sqrt
 from typing import NamedTuple, TypeAlias
 
 from ollama_proxyd.core.binding import chip_of, device_of
@@ -123,17 +124,60 @@ def crowd(view: BackendView, model: Model, there: Neighbours | None) -> Crowd:
             more = times - NEIGHBOUR_SLOWDOWN
             slowing, delayed = slowing + more, delayed + more * other.awaited
             delayed_w += more * other.power_w
-    each_slows = seen.get(own_id, NEIGHBOUR_SLOWDOWN)
-    more_w = MORE_POWER if view.watts is None or view.watts.more is None else view.watts.more
+    each = _batch_of(view, model)
     return Crowd(
         there=there.each,
         own_id=own_id,
         batch=batch,
-        slow=1 + each_slows * batch + slowing,
-        share=(1 + more_w * batch) / (1 + batch),
-        delayed=delayed + each_slows * min(batch, own.awaited),
+        slow=1 + each.each_slows * batch + slowing,
+        share=each.share(batch),
+        delayed=delayed + each.each_slows * min(batch, own.awaited),
         delayed_w=delayed_w,
     )
+
+
+def filled(met: Crowd, view: BackendView, model: Model, number: float) -> Crowd:
+    """The same once so many of those that wait have followed into its batch, as far as that has room."""
+    more = min(number, view.slots - 1 - met.batch)
+    if more <= 0:
+        return met
+    batch = _batch_of(view, model)
+    return met._replace(
+        slow=met.slow + batch.each_slows * more,
+        share=batch.share(met.batch + more),
+        delayed=met.delayed + batch.each_slows * more,
+    )
+
+
+def cheapest_fill(met: Crowd, view: BackendView, model: Model, costs: tuple[float, float, float]) -> float:
+    """How many that follow into its batch make a request cheapest, of as many as have room there.
+
+    `costs` are watts that the batch shares, watts that it does not, and what a second is worth to each that follows.
+    """
+    batch, there, (shared_w, own_w, theirs_w) = _batch_of(view, model), 1 + met.batch, costs
+    most = float(max(view.slots - there, 0))
+    slower_w = batch.each_slows * (shared_w * batch.more_w + own_w + theirs_w)
+    sooner_w = shared_w * (met.slow - batch.each_slows * there) * (1 - batch.more_w)
+    if not slower_w:
+        return most
+    return min(max(sqrt(max(sooner_w, 0.0) / slower_w) - there, 0.0), most)
+
+
+class _Batch(NamedTuple):
+    """What each further request of a batch means: how much it slows the others, and draws more than one does."""
+
+    each_slows: float
+    more_w: float
+
+    def share(self, others: float) -> float:
+        """The share of its device's watts that is each one's, beside so many others."""
+        return (1 + self.more_w * others) / (1 + others)
+
+
+def _batch_of(view: BackendView, model: Model) -> _Batch:
+    more_w = MORE_POWER if view.watts is None or view.watts.more is None else view.watts.more
+    seen = view.speeds.get(model.name, _UNSEEN).beside
+    return _Batch(seen.get(view.spec.id, NEIGHBOUR_SLOWDOWN), more_w)
 
 
 def own_crowd(view: BackendView, model: Model, there: Neighbours | None) -> Crowd:

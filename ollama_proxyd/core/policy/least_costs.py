@@ -106,7 +106,8 @@ class Lines:
 
     def least_costs(self, asked: Demand, fit: Fit, working: Working) -> list[float]:
         """What a request costs at least on each, in their order, while these are at work."""
-        key = LineKey(context_of(asked.prompt_tokens), asked.price_of_time_w, asked.others_price_w)
+        prices = asked.price_of_time_w, asked.others_price_w
+        key = LineKey(context_of(asked.prompt_tokens), *prices, bool(asked.followers))
         drawn, write = self._of(key, fit, working), asked.output_tokens
         reading, costs = self._reading(drawn.lines, key, asked, (fit, working)), _alone(drawn.costs, asked)
         costs = reading.less(costs)
