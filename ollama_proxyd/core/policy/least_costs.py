@@ -44,6 +44,8 @@ class _Read(NamedTuple):
 class _Reading:
     """How each backend reads the prompt of a request, at least: less where a part of it is cached somewhere."""
 
+    __slots__ = ("_tokens", "cached", "lines", "rest", "rest_tokens")
+
     def __init__(self, lines: Sequence[Line], tokens: float) -> None:
         self.lines = lines
         self._tokens = tokens
@@ -101,7 +103,9 @@ class Lines:
         if not self._drawn:
             return found
         changed = frozenset(changed)
-        found._drawn = {key: each._replace(stale=each.stale | changed) for key, each in self._drawn.items()}
+        found._drawn = {
+            key: _Drawn(lines, costs, stale | changed) for key, (lines, costs, stale) in self._drawn.items()
+        }
         return found
 
     def least_costs(self, asked: Demand, fit: Fit, working: Working) -> list[float]:
@@ -109,11 +113,13 @@ class Lines:
         prices = asked.price_of_time_w, asked.others_price_w
         key = LineKey(context_of(asked.prompt_tokens), *prices, bool(asked.followers))
         drawn, write = self._of(key, fit, working), asked.output_tokens
-        reading, costs = self._reading(drawn.lines, key, asked, (fit, working)), _alone(drawn.costs, asked)
-        costs = reading.less(costs)
+        costs, reading = _alone(drawn.costs, asked), _Reading(drawn.lines, asked.prompt_tokens)
+        if asked.cached_tokens:
+            self._note_cached(reading, key, asked, (fit, working))
+            costs = reading.less(costs)
         for at in [at for at, each in enumerate(drawn.lines) if each.sparing is not None]:
             costs[at] -= drawn.lines[at].most_spared_j(asked.now_s)
-        for chip, numbers in fit.shared.items():
+        for chip, numbers in fit.shared.items() if working else ():
             if (there := working.get(chip)) is not None:
                 count, second_j = len(there.each), _second_j(there, asked.others_price_w)
                 for at in numbers:
@@ -126,11 +132,8 @@ class Lines:
                 costs[number] += asked.price_of_time_w * (wait_s + queue_s)
         return costs
 
-    def _reading(self, lines: list[Line], key: LineKey, asked: Demand, there: tuple[Fit, Working]) -> _Reading:
-        """How each reads the prompt; with its model a cache leaves the memory."""
-        found = _Reading(lines, asked.prompt_tokens)
-        if not asked.cached_tokens:
-            return found
+    def _note_cached(self, found: _Reading, key: LineKey, asked: Demand, there: tuple[Fit, Working]) -> None:
+        """Who has read a part of the prompt; with its model a cache leaves the memory."""
         by_tokens = {
             tokens: self._of(key._replace(context=context_of(asked.prompt_tokens - tokens)), *there).lines
             for tokens in set(asked.cached_tokens.values())
@@ -138,9 +141,8 @@ class Lines:
         most = max(by_tokens)
         found.rest, found.rest_tokens = by_tokens[most], asked.prompt_tokens - most
         for backend_id, tokens in asked.cached_tokens.items():
-            if (number := there[0].numbers.get(backend_id)) is not None and lines[number].is_loaded:
+            if (number := there[0].numbers.get(backend_id)) is not None and found.lines[number].is_loaded:
                 found.cached[number] = _Read(by_tokens[tokens][number], asked.prompt_tokens - tokens)
-        return found
 
     def _of(self, key: LineKey, fit: Fit, working: Working) -> _Drawn:
         """The lines of all that are fit, those that have changed drawn anew."""
