@@ -144,6 +144,20 @@ def test_with_a_part_of_a_prompt_cached_somewhere_as_few_are_priced(priced: list
     assert decision.ranked[0].cost_j == pytest.approx(min(each.cost_j for each in decision.ranked))
 
 
+def test_of_equal_backends_that_work_as_few_are_priced_where_one_has_read_the_prompt(priced: list[str]) -> None:
+    views = [backend("nvidia") for _ in range(100)]
+    fleet = tuple(
+        [
+            replace(view, spec=replace(view.spec, id=f"b{at:03}", is_local=False), in_flight=1, slots=4)
+            for at, view in enumerate(views)
+        ]
+    )
+    query = replace(QUERY, cached_tokens={"b007": 2500.0})
+    ranked = rank(query, fleet, UNKNOWN_SYSTEM, setting(Mode.BALANCED)).ranked
+    assert (ranked[0].backend_id, ranked[1].backend_id) == ("b007", "b000")
+    assert len(set(priced)) <= 3
+
+
 def test_a_trial_has_no_more_priced(priced: list[str]) -> None:
     untold = [replace(backend("igpu"), spec=replace(backend("igpu").spec, id=f"b{at:03}")) for at in range(400)]
     speeds = [{TINY.name: Speed(ttft_s=0.4, decode_tps=tps, samples=90, output_tokens=200)} for tps in (24.0, 6.0)]

@@ -182,6 +182,8 @@ class Line(NamedTuple):
     """What a second of that costs, others' waiting apart."""
     slowed: float
     """How much longer another at work on the chip makes it at least."""
+    turn_w: float = 0.0
+    """What a second of reading costs that the next turn is spared."""
     is_loaded: bool = True
     """Whether the model is in memory, and with it what was cached of prompts."""
     sparing: Sparing | None = None
@@ -230,7 +232,8 @@ def line(candidate: Candidate, view: BackendView, crowd: Crowd, key: LineKey) ->
     fixed_j = price_w * start_s + first_s * second_j
     costs = fixed_j, read_j + each_s * second_j, write_j + write_s * second_j
     sparing, busy_s = keeping.sparing(view, price_w), (first_s, each_s, write_s)
-    return Line(*costs, start_j, start_s, busy_s, work_w, slowed, not stay.load_s, sparing)
+    turn_w = crowd.slow * (expected.power_w * crowd.share + price_w)
+    return Line(*costs, start_j, start_s, busy_s, work_w, slowed, turn_w, not stay.load_s, sparing)
 
 
 _FREE = (0.0, 0.0)

@@ -69,15 +69,16 @@ class _Reading:
         if self.rest is None:
             return costs
         whole, part = self._tokens, self.rest_tokens
-        pairs = zip(costs, self.lines, self.rest, strict=True)
         found = [
-            cost_j - NEXT_TURN * max(own[0] + own[1] * whole - rest[0] - rest[1] * part, 0.0)
-            for cost_j, own, rest in pairs
+            cost_j - NEXT_TURN * own.turn_w * more_s
+            if (more_s := own.busy_s[0] + own.busy_s[1] * whole - rest.busy_s[0] - rest.busy_s[1] * part) > 0
+            else cost_j
+            for cost_j, own, rest in zip(costs, self.lines, self.rest, strict=True)
         ]
         for number, own in self.cached.items():
-            read_j, whole_j = own.joules, _Read(self.lines[number], whole).joules
-            more_j = read_j - _Read(self.rest[number], part).joules
-            found[number] = costs[number] - whole_j + read_j - NEXT_TURN * max(more_j, 0.0)
+            more_s = max(own.seconds - _Read(self.rest[number], part).seconds, 0.0)
+            less_j = _Read(self.lines[number], whole).joules + NEXT_TURN * own.by.turn_w * more_s
+            found[number] = costs[number] + own.joules - less_j
         return found
 
 
