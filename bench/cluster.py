@@ -14,7 +14,7 @@ from ollama_proxyd.sim.play import Contender, play_jobs
 from ollama_proxyd.sim.product import Product
 from ollama_proxyd.sim.traffic import Job
 
-PLANS = {10: 900.0, 100: 300.0, 1000: 60.0}
+PLANS = {10: 900.0, 30: 300.0, 100: 300.0, 1000: 60.0}
 """How many seconds are played for each number of backends."""
 PER_BACKEND = 0.08
 """Requests a second for each backend: some two fifths of what round robin carries."""
