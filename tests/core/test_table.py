@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxyd.core.fleet import FleetView, Health, LoadedModel
+from ollama_proxyd.core.fleet import FleetView, Health, LoadedModel, Profile
 from ollama_proxyd.core.keeping import Memory
 from ollama_proxyd.core.learning import Answer, Speed, learn
 from ollama_proxyd.core.model_names import canonical
@@ -156,6 +156,16 @@ def test_of_equal_backends_that_work_as_few_are_priced_where_one_has_read_the_pr
     ranked = rank(query, fleet, UNKNOWN_SYSTEM, setting(Mode.BALANCED)).ranked
     assert (ranked[0].backend_id, ranked[1].backend_id) == ("b007", "b000")
     assert len(set(priced)) <= 3
+
+
+def test_where_nothing_can_be_tried_nothing_is_priced_to_find_that_out(priced: list[str]) -> None:
+    known = {TINY.name: Speed(ttft_s=0.4, decode_tps=24.0, samples=90, output_tokens=200)}
+    within = [replace(backend(each), speeds=known) for each in ("igpu", "cpu")]
+    card = backend("nvidia", Profile(power_w=90, ttft_s=0.4, decode_tps=70))
+    beyond = [replace(card, spec=replace(card.spec, id=f"b{at:03}")) for at in range(50)]
+    decision = rank(QUERY, (*within, *beyond), UNKNOWN_SYSTEM, setting(Mode.BALANCED))
+    assert decision.reason.code == "cheapest"
+    assert priced == ["igpu", "cpu"]
 
 
 def test_a_trial_has_no_more_priced(priced: list[str]) -> None:

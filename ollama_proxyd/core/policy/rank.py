@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
+from itertools import chain
 from math import isfinite
 from operator import itemgetter
 from typing import TypeAlias
@@ -27,7 +28,7 @@ from ollama_proxyd.core.policy.mode_limits import (
 )
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.table import Table, table_of
-from ollama_proxyd.core.policy.trial import trial
+from ollama_proxyd.core.policy.trial import Outlook, trial
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.values import value
@@ -69,18 +70,18 @@ def decide(assessment: Assessment) -> Decision:
     """Choose among the backends that were found fit."""
     situation, asked, table = assessment.situation, assessment.asked, assessment.table
     query, setting = situation.query, situation.setting
-    ranked, limited = _ordered(assessment)
+    ranked, limited, least_j = _ordered(assessment)
+    within = table.by_tier(lifts_power=lifts_power(situation)).get(Tier.WITHIN, ())
     last_resort = _last_resort(assessment) if assessment.failing and not ranked else ()
     if last_resort:
         ranked = last_resort
-    elif (tried := trial(table, ranked, query)) is not None:
+    elif (tried := trial(table, ranked, query, Outlook(within, least_j))) is not None:
         ranked = Ranking.led_by(tried, ranked)
     if query.hints.frontend is not None:
         ranked = balanced(ranked, query, assessment.fleet)
     aside = _set_aside(assessment, last_resort) if assessment.failing else ()
     rejected = table.unable + limited + aside
-    is_any_within = Tier.WITHIN in table.by_tier(lifts_power=lifts_power(situation))
-    reason = why_chosen(situation, asked, ranked, is_any_within=is_any_within) if ranked else why_none(query, rejected)
+    reason = why_chosen(situation, asked, ranked, is_any_within=bool(within)) if ranked else why_none(query, rejected)
     return Decision(
         ranked=ranked,
         rejected=rejected,
@@ -92,36 +93,39 @@ def decide(assessment: Assessment) -> Decision:
     )
 
 
-def _ordered(assessment: Assessment) -> tuple[Sequence[Ranked], tuple[Rejected, ...]]:
-    """The backends in their order, and those that a limit keeps out."""
+def _ordered(assessment: Assessment) -> tuple[Sequence[Ranked], tuple[Rejected, ...], Sequence[float]]:
+    """The backends in their order, those that a limit keeps out, and what each costs at least where nothing does."""
     situation, table = assessment.situation, assessment.table
     aside = {each.view.spec.id for each in assessment.failing} if assessment.failing else frozenset[str]()
     if table.is_endangered or is_strict(situation) or limit_rules(situation.query):
-        return _order([each for each in table.in_fleet if each.view.spec.id not in aside], assessment)
+        return *_order([each for each in table.in_fleet if each.view.spec.id not in aside], assessment), ()
     backend_ids = table.able - aside if aside else table.able
     if len(table.order) == 1 and not aside:
-        return (_priced(table.candidate(0), assessment),), ()
-    return Ranking(backend_ids, _lazily(assessment, {table.numbers[each] for each in aside})), ()
+        return (_priced(table.candidate(0), assessment),), (), ()
+    least_j = table.least_costs(assessment.asked)
+    return Ranking(backend_ids, _lazily(assessment, least_j, {table.numbers[each] for each in aside})), (), least_j
 
 
-def _lazily(assessment: Assessment, aside: set[int]) -> Iterator[Ranked]:
+def _lazily(assessment: Assessment, least_j: Sequence[float], aside: set[int]) -> Iterator[Ranked]:
     """The same as `_order` for a request that nothing refuses, each priced when it is asked for."""
     situation, table = assessment.situation, assessment.table
-    least_j, tiers = table.least_costs(assessment.asked), table.by_tier(lifts_power=lifts_power(situation))
+    tiers = table.by_tier(lifts_power=lifts_power(situation))
     if aside:
         tiers = {each: [number for number in numbers if number not in aside] for each, numbers in tiers.items()}
 
     def priced(number: int) -> Ranked:
         return _priced(table.candidate(number), assessment)
 
-    within, over = tiers.get(Tier.WITHIN, ()), tiers.get(Tier.BEYOND, ())
-    if within and over:
-        best = next(_in_order(least_j, within, priced))
+    ways = {each: _in_order(least_j, numbers, priced) for each, numbers in tiers.items() if numbers}
+    if Tier.WITHIN in ways and Tier.BEYOND in ways:
+        over, best = tiers[Tier.BEYOND], next(ways[Tier.WITHIN])
+        ways[Tier.WITHIN] = chain((best,), ways[Tier.WITHIN])
         is_dearer = is_too_busy(best.beyond) or not min([least_j[number] for number in over]) >= best.cost_j
         if is_dearer and give_way(best, next(_in_order(least_j, over, priced))):
-            tiers = {**tiers, Tier.WITHIN: sorted([*within, *over]), Tier.BEYOND: ()}
-    for each in sorted(tiers):
-        yield from _in_order(least_j, tiers[each], priced)
+            ways[Tier.WITHIN] = _in_order(least_j, sorted([*tiers[Tier.WITHIN], *over]), priced)
+            del ways[Tier.BEYOND]
+    for each in sorted(ways):
+        yield from ways[each]
 
 
 def _in_order(least_j: Sequence[float], numbers: Sequence[int], priced: Callable[[int], Ranked]) -> Iterator[Ranked]:
@@ -182,7 +186,7 @@ def has_no_choice(assessment: Assessment, row: ModeRow) -> bool:
 def best_under(assessment: Assessment, setting: ModeSetting) -> Ranked | None:
     """The backend that another mode would choose; None where it had none."""
     found = assess(assessment.situation.query, assessment.fleet, assessment.situation.system, setting)
-    ranked, _ = _ordered(found)
+    ranked, *_ = _ordered(found)
     return ranked[0] if ranked else None
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from itertools import compress
-from math import inf
 from operator import attrgetter, call, is_not
 from typing import Any, NamedTuple, TypeAlias
 
@@ -25,14 +24,13 @@ from ollama_proxyd.core.policy.least_costs import Alone, Fit, Lines
 from ollama_proxyd.core.policy.mode_limits import Tier, standing_tier
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.sparing import may_spare
+from ollama_proxyd.core.policy.trial import all_known_until_s
 from ollama_proxyd.core.readings import SystemState, known
 
 MOST_TABLES = 64
 """So many kinds of work, each in its mode, have their tables kept."""
 
 Entry: TypeAlias = Candidate | Rejected
-
-
 _Fact: TypeAlias = tuple[Callable[[str], object], str, list[int]]
 
 
@@ -100,6 +98,10 @@ class Table(NamedTuple):
         if (found := self.met.get(number)) is None:
             found = self.met[number] = self._beside(number)
         return found
+
+    def is_unknown(self, number: int, now_s: float) -> bool:
+        """Whether too few answers have shown the speed of one of them."""
+        return _candidate(self.entries[self.order[number]]).known_until_s <= now_s
 
     @property
     def fit(self) -> Sequence[Candidate]:
@@ -170,7 +172,7 @@ class Table(NamedTuple):
             working=self._at_work(fleet, situation, changed),
             entries=entries,
             seen=news,
-            known_until_s=_known_until_s(entries) if is_news else self.known_until_s,
+            known_until_s=all_known_until_s(entries) if is_news else self.known_until_s,
             lines=self.lines.followed(map(self.number_at.__getitem__, changed & self.number_at.keys())),
             typical={} if is_news else self.typical,
             met={},
@@ -253,7 +255,7 @@ def _assembled(fleet: FleetView, situation: Situation, entries: list[Entry]) -> 
         unable=tuple([each for each in entries if isinstance(each, Rejected)]),
         failing=[number for number, at in enumerate(order) if _candidate(entries[at]).view.breakers],
         is_endangered=any(_candidate(entries[at]).critical is not None for at in order),
-        known_until_s=_known_until_s(entries),
+        known_until_s=all_known_until_s(entries),
         lines=Lines(),
         typical={},
         tiers={},
@@ -289,10 +291,6 @@ def _is_sensed_anew(view: BackendView, now: SystemState, was: SystemState) -> bo
     if not (view.spec.is_local or view.spec.pci_address or view.machine):
         return False
     return view.machine is not None or not is_same_device(view.spec, now.devices, was.devices)
-
-
-def _known_until_s(entries: Iterable[Entry]) -> float:
-    return min([each.known_until_s for each in entries if isinstance(each, Candidate)], default=inf)
 
 
 def _candidate(entry: Entry) -> Candidate:

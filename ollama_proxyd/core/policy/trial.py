@@ -1,9 +1,9 @@
 """Which backend is tried although another seems cheaper: its prior may be wrong, and nothing else shows it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from math import inf
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ollama_proxyd.core.fleet import BackendView, Hardware, Model
 from ollama_proxyd.core.learning import ENOUGH_SAMPLES, Speed
@@ -37,6 +37,9 @@ class Fit(Protocol):
     def known_until_s(self) -> float:
         """Until when there is nothing to try."""
 
+    def is_unknown(self, number: int, now_s: float) -> bool:
+        """Whether there is something to try of one of them."""
+
     def candidate(self, number: int) -> Candidate:
         """One of them."""
 
@@ -44,7 +47,22 @@ class Fit(Protocol):
 _NO_CARDS = frozenset({*WAKE_S, Hardware.CPU})
 
 
-def trial(fit: Fit, ranked: Sequence[Ranked], query: Query) -> Ranked | None:
+class Outlook(NamedTuple):
+    """What is known before any is priced: the numbers of those within the mode, and what each costs at least."""
+
+    within: Iterable[int]
+    least_j: Sequence[float]
+    """Joules, by the numbers; nothing where it is not known."""
+
+    def has_any(self, fit: Fit, best: int, most_j: float, now_s: float) -> bool:
+        """Whether one but the best may be tried for so many joules."""
+        least_j = self.least_j
+        return not least_j or any(
+            least_j[each] <= most_j and each != best and fit.is_unknown(each, now_s) for each in self.within
+        )
+
+
+def trial(fit: Fit, ranked: Sequence[Ranked], query: Query, outlook: Outlook) -> Ranked | None:
     """The backend that this request tries; None where it goes to the cheapest.
 
     Tried is what fewer than two answers have shown, while it is idle and could be the best were its priors wrong.
@@ -61,8 +79,11 @@ def trial(fit: Fit, ranked: Sequence[Ranked], query: Query) -> Ranked | None:
     most_j = SHARE * served * best.cost_j
     if served and query.urgency is Priority.BEST_EFFORT:
         most_j = inf
+    bound_j = min(max(DOUBT * best.cost_j, 0.0), most_j)
+    if not outlook.has_any(fit, numbers[best.backend_id], bound_j, query.now_s):
+        return None
     for each in islice(ranked, 1, None):
-        if each.beyond or each.cost_j > min(max(DOUBT * best.cost_j, 0.0), most_j):
+        if each.beyond or each.cost_j > bound_j:
             return None
         candidate = fit.candidate(numbers[each.backend_id])
         doubt = 0.0 if _wakes_card(candidate, each) else _doubt(candidate, query)
@@ -73,7 +94,14 @@ def trial(fit: Fit, ranked: Sequence[Ranked], query: Query) -> Ranked | None:
 
 def known_until_s(view: BackendView, model: Model) -> float:
     """Until when what was learned of a backend leaves nothing to try; a second before, since logarithms are rounded."""
+    if not view.spec.is_local:
+        return inf  # it is never tried
     return view.speeds.get(model.name, _UNSEEN).weighs_until_s(ENOUGH_SAMPLES - 0.5) - 1
+
+
+def all_known_until_s(found: Iterable[object]) -> float:
+    """Until when that holds for all candidates among them."""
+    return min([each.known_until_s for each in found if isinstance(each, Candidate)], default=inf)
 
 
 def _may_try(query: Query) -> bool:
