@@ -68,6 +68,18 @@ class Alike:
             return frame
         return b"".join((self._around[0], frame[len(start) : len(frame) - len(end)], self._around[1]))
 
+    def words(self, frame: bytes) -> str:
+        """The words of a frame that is the learned one with others; empty where it is not, or has several."""
+        start, end = self._start, self._end
+        if not start or self._between or not frame.startswith(start) or not frame.endswith(end):
+            return ""
+        try:
+            words = _TEXT.decode(frame[len(start) - 1 : len(frame) - len(end) + 1])
+        except UNREADABLE:
+            return ""
+        self._unlike = 0
+        return words
+
 
 def _parts(frame: bytes) -> list[bytes]:
     """What stands around and between the words of a frame."""

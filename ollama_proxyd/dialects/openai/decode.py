@@ -7,6 +7,7 @@ from ollama_proxyd.core.events import Delta, Event, Finished, FinishReason, Timi
 from ollama_proxyd.core.requests import Chat, Completion, Content
 from ollama_proxyd.dialects.base import BlockDecoder, UnreadableError
 from ollama_proxyd.dialects.framing import lenient
+from ollama_proxyd.dialects.framing.alike import Alike
 from ollama_proxyd.dialects.framing.lenient import pieces_in
 from ollama_proxyd.dialects.framing.parts import said_in, thought_in
 from ollama_proxyd.dialects.framing.sse import AROUND, DONE, events, framed
@@ -110,6 +111,10 @@ class ChunkDecoder(BlockDecoder):
 class TextDecoder(ChunkDecoder):
     """The same for an answer that is told on, piece by piece."""
 
+    def __init__(self, top_logprobs: int | None = None) -> None:
+        super().__init__(top_logprobs)
+        self._alike = Alike()
+
     def feed(self, block: bytes, most: int | None = None) -> list[Event]:
         """The events of a block; the commonest frames are read in one step each."""
         frames = plainly_split(block)
@@ -129,9 +134,13 @@ class TextDecoder(ChunkDecoder):
         return found
 
     def _feed_one(self, block: bytes, most: int | None) -> list[Event]:
+        if words := self._alike.words(block):
+            return [self._counted_in(Delta(words), None)]
         plain = None if self.ended or self._failure is not None else plain_text(block)
         if plain is None or self.number not in {None, plain[0]}:
+            self._alike.forget()
             return super().feed(block, most)
+        self._alike.learn(block, block)
         self.has_read, self.number = True, plain[0]
         return [self._counted_in(Delta(plain[1]), None)]
 

@@ -84,7 +84,7 @@ class Stream:
         events = self.reader.feed(self._splitter.feed(chunk))
         self._check.hear(events)
         self._is_between = not self._is_gathered and not self._splitter.remainder()
-        if events and _OBJECT_END in chunk:
+        if events and chunk.find(_OBJECT_END) >= 0:
             self._reply.note_progress()
         return events
 

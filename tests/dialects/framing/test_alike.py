@@ -61,6 +61,12 @@ def test_a_frame_with_any_other_words_is_like_the_first_one(form: Form, said: An
 
 @EACH
 @given(words=st.text())
+def test_the_words_of_a_frame_are_told_where_it_has_no_others(form: Form, said: Any, words: str) -> None:
+    assert learned(said(FIRST)).words(said(words)) == ("" if form is LINE else words)
+
+
+@EACH
+@given(words=st.text())
 def test_it_goes_on_under_the_name_that_the_first_one_got(form: Form, said: Any, words: str) -> None:
     alike = Alike()
     alike.learn(said(FIRST), said(FIRST).replace(b'"m"', b'"a longer name"').replace(b"index", b"number"))

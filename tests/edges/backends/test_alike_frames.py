@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ProxyError
-from ollama_proxyd.core.events import Finished
+from ollama_proxyd.core.events import Event, Finished
 from ollama_proxyd.dialects.framing.alike import Alike
 from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.edges.backends.pass_through import PassThrough
@@ -65,6 +65,24 @@ def test_words_errors_calls_ends_and_counts_are_those_of_frames_that_are_read(
     found = passed(blocks, name)
     with patch.object(Alike, "passed", return_value=b""):
         assert found == passed(blocks, name)
+
+
+def decoded(blocks: list[bytes]) -> tuple[list[Event], Finished | str]:
+    """What a client of another API is told, and how the answer ends."""
+    decoder, told = OpenAI().decoder(ASKED), list[Event]()
+    try:
+        for block in blocks:
+            told += decoder.feed(block)
+        return told, decoder.finish()
+    except ProxyError as error:
+        return told, error.message
+
+
+@given(blocks=BLOCKS)
+def test_what_is_told_in_other_words_is_what_frames_say_that_are_read(blocks: list[bytes]) -> None:
+    found = decoded(blocks)
+    with patch.object(Alike, "words", return_value=""):
+        assert found == decoded(blocks)
 
 
 def test_frames_that_are_alike_are_counted_as_tokens_where_the_engine_tells_no_usage() -> None:
