@@ -149,6 +149,14 @@ def finished(end: NativeCounters, *, called: bool) -> Finished:
     )
 
 
+def completed(told: Finished, tokens: int) -> Finished:
+    """The end with so many tokens of the answer, counted from outside, where it does not tell them."""
+    usage = told.usage
+    if usage.completion_tokens is not None or tokens <= 0:
+        return told
+    return Finished(told.reason, Usage(usage.prompt_tokens, tokens, estimated=True), told.timings)
+
+
 def estimated(tokens: int) -> Finished:
     """An end that told nothing: the tokens were counted from outside, if any were seen."""
     return Finished(usage=Usage(completion_tokens=tokens, estimated=True) if tokens else Usage())

@@ -21,6 +21,7 @@ from ollama_proxyd.dialects.ollama.answer import (
     NativeAnswerCall,
     NativeAnswerMessage,
     Vectors,
+    completed,
     estimated,
     finished,
 )
@@ -63,9 +64,7 @@ def _ending(end: End | None, last: bytes, frames_seen: int) -> Ending:
         return Ending(estimated(frames_seen), complete=False)
     if (error := end.reported) is not None:
         return Ending(estimated(frames_seen), complete=False, error=failed_midway(error))
-    told = finished(end, called=b'"tool_calls"' in last)
-    if told.usage.completion_tokens is None and not end.has_vectors and frames_seen > 1:
-        told = Finished(told.reason, estimated(frames_seen - 1).usage, told.timings)
+    told = completed(finished(end, called=b'"tool_calls"' in last), 0 if end.has_vectors else frames_seen - 1)
     return Ending(told, complete=bool(end.done) or end.has_vectors)
 
 
@@ -94,6 +93,7 @@ class LineDecoder(BlockDecoder):
         self._echo = echo
         self._calls = 0
         self._held_back = 0
+        self._counted = 0
         self._end: Line | None = None
 
     def read(self, payload: bytes) -> Delta | None:
@@ -111,7 +111,7 @@ class LineDecoder(BlockDecoder):
 
     def told_end(self) -> Finished | None:
         """How the answer ended, None where it broke off before its last line."""
-        return None if self._end is None else finished(self._end, called=self._calls > 0)
+        return None if self._end is None else completed(finished(self._end, called=self._calls > 0), self._counted)
 
     def _delta(self, line: Line) -> Delta | None:
         message = line.said
@@ -127,6 +127,7 @@ class LineDecoder(BlockDecoder):
             self._held_back += not line.done
             return None
         tokens, self._held_back = 1 + self._held_back, 0
+        self._counted += 0 if line.done else tokens  # an answer that came whole has many
         return Delta(
             text=said,
             thinking=thought,

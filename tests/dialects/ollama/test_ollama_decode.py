@@ -182,9 +182,16 @@ def test_the_end_of_a_passed_on_stream_is_read_from_its_last_block() -> None:
 
 
 def test_tokens_that_the_end_does_not_tell_are_estimated_from_the_lines() -> None:
-    ending = peek_usage(SAYS + b'{"done":true,"done_reason":"length"}\n', 4)
+    end = b'{"done":true,"done_reason":"length","prompt_eval_count":8}\n'
+    ending, decoder = peek_usage(SAYS + end, 4), LineDecoder()
+    decoder.feed(THINKS + SAYS + SAYS + end)
     assert ending.complete
-    assert ending.finished == Finished(FinishReason.LENGTH, Usage(completion_tokens=3, estimated=True))
+    assert ending.finished == decoder.finish() == Finished(FinishReason.LENGTH, Usage(8, 3, estimated=True))
+
+
+def test_the_tokens_of_an_answer_in_one_piece_are_not_estimated() -> None:
+    body = b'{"message":{"content":"of many words"},"done":true,"prompt_eval_count":8}'
+    assert decode_answer(body)[-1] == peek_answer(body).finished == Finished(usage=Usage(8))
 
 
 def test_a_passed_on_stream_that_broke_off_is_not_complete() -> None:
