@@ -49,7 +49,7 @@ def gather(places: Places, url: str | None) -> DoctorFacts:
     no_system_bus, services = session_bus.find(places.system_bus, (UPOWER, *POWER_PROFILES), or_startable=True)
     configured = client_url(loaded.server.host, loaded.server.port) if loaded else default_url()
     http, status, backends, house, file = _daemon(url, configured, loaded.server.token if loaded else None)
-    if file is not None and file != config.path:
+    if file is not None and file != config.path and os.path.lexists(file):  # it may be another machine's
         config, _ = _config(places, Path(file))
     return DoctorFacts(
         session_bus=no_session_bus,
