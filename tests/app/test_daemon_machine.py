@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ollama_proxyd.app.launch_options import LaunchOptions
 from ollama_proxyd.app.machine import is_in_use
 from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.config.settings import Config
+from ollama_proxyd.core.administration import Entry
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.readings import DeviceState, Reading, SystemState
@@ -109,10 +111,10 @@ async def test_a_fault_in_one_reload_is_not_the_end_of_the_next(
     (tmp_path / "config.yaml").write_text(json.dumps({**quiet, "efficiency": {"auto": {"hot_c": 60}}}))
     real, faults = LaunchOptions.load, [KeyError("a fault of ours")]
 
-    def load(options: LaunchOptions) -> Config:
+    def load(options: LaunchOptions, kept: Sequence[Entry] | None = None) -> Config:
         if faults:
             raise faults.pop()
-        return real(options)
+        return real(options, kept)
 
     monkeypatch.setattr(LaunchOptions, "load", load)
     running.daemon.ask_reload()
