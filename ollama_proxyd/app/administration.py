@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
@@ -34,32 +34,52 @@ def kept_in(file: AdminFile) -> Kept:
         return Kept()
 
 
-def load_with(load: Load, added: Sequence[Entry], changed: Entry | None = None) -> Config:
+class _Fitting(NamedTuple):
+    """A configuration, and the entries that contradict it, each with what is wrong with it."""
+
+    config: Config
+    left_out: Sequence[tuple[Entry, ConfigError]]
+
+
+def load_with(load: Load, added: Sequence[Entry]) -> Config:
     """The configuration with the entries; those that contradict it are left out, with a warning.
 
-    Raises ConfigError for what is wrong without them, or with the changed one.
+    Raises ConfigError for what is wrong without them.
     """
+    found = _fitting(load, added, ())
+    for entry, error in found.left_out:
+        log.warning("%s %s of the admin API is left out: %s", entry.kind.value, entry.name, error)
+    return found.config
+
+
+def _fitting(load: Load, added: Sequence[Entry], must: Sequence[Entry]) -> _Fitting:
+    """With those that must be in it and all that go with them, the earlier ones first; raises ConfigError."""
     try:
-        return load(added)
+        return _Fitting(load(added), ())
     except ConfigError:
-        fitting = _fitting(load, [each for each in added if each is not changed])
-        kept = [each for each in added if each is changed or each in fitting]
-        if len(kept) == len(added):
-            raise
-    return load(kept)
-
-
-def _fitting(load: Load, added: Sequence[Entry]) -> Sequence[Entry]:
-    """Those that go together, the earlier ones first; raises ConfigError for what is wrong without them."""
-    load(())
-    good = list[Entry]()
-    for entry in added:
+        found, good, left_out = load(must), [*must], list[tuple[Entry, ConfigError]]()
+    parts = [[each for each in added if each not in must]]
+    while parts:  # by halves: few contradict, and each look reads the whole file
+        part = parts.pop()
         try:
-            load((*good, entry))
-            good.append(entry)
+            found = load((*good, *part))
+            good += part
         except ConfigError as error:
-            log.warning("%s %s of the admin API is left out: %s", entry.kind.value, entry.name, error)
-    return good
+            if len(part) == 1:
+                left_out.append((part[0], error))
+            else:
+                half = len(part) // 2
+                parts += [part[half:], part[:half]]
+    return _Fitting(found, left_out)
+
+
+def _changed(load: Load, before: Sequence[Entry], after: Sequence[Entry]) -> Config:
+    """The configuration after a change, without those alone that were left out before; raises ConfigError."""
+    try:
+        return load(after)
+    except ConfigError:
+        out = {id(entry) for entry, _ in _fitting(load, before, ()).left_out}
+        return _fitting(load, after, [each for each in after if id(each) not in out]).config
 
 
 class RunningSettings:
@@ -77,14 +97,14 @@ class RunningSettings:
         self._now = now
         self._named = named
 
-    def check(self, entries: Sequence[Entry], changed: Entry | None) -> Callable[[], Awaitable[None]]:
+    def check(self, before: Sequence[Entry], after: Sequence[Entry]) -> Callable[[], Awaitable[None]]:
         """What puts it in force with the file as it is then; raises ProxyError with everything that is wrong."""
-        self._checked(entries, changed)
-        return lambda: self._have(partial(self._checked, entries, changed))
+        self._checked(before, after)
+        return lambda: self._have(partial(self._checked, before, after))
 
-    def _checked(self, entries: Sequence[Entry], changed: Entry | None) -> Config:
+    def _checked(self, before: Sequence[Entry], after: Sequence[Entry]) -> Config:
         try:
-            return load_with(self._load, entries, changed)
+            return _changed(self._load, before, after)
         except ConfigError as error:
             raise ProxyError(ErrorKind.INVALID_REQUEST, str(error), code="invalid_settings") from error
 

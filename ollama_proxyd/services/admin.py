@@ -31,8 +31,8 @@ T = TypeVar("T")
 class Settings(Protocol):
     """The configuration as a whole, with entries beside the file's."""
 
-    def check(self, entries: Sequence[Entry], changed: Entry | None) -> Callable[[], Awaitable[None]]:
-        """What puts it in force, without those that the file has come to contradict but for the changed one.
+    def check(self, before: Sequence[Entry], after: Sequence[Entry]) -> Callable[[], Awaitable[None]]:
+        """What puts the entries after a change in force, without those that the file contradicted before.
 
         Raises ProxyError with everything that is wrong.
         """
@@ -119,7 +119,7 @@ class Admin:
             is_new = len(others) == len(before)
             entries = (*others, entry) if is_new else tuple(entry if each[:2] == entry[:2] else each for each in before)
             change = self._change(who, "add" if is_new else "replace", entry.kind.value, entry.name)
-            await self._have(entries, entry, partial(self._store.put, entry, change))
+            await self._have(entries, partial(self._store.put, entry, change))
             return is_new
 
     async def _delete(self, kind: Kind, name: str, who: Who) -> None:
@@ -129,13 +129,12 @@ class Admin:
             if len(others) == len(self._kept.entries):
                 raise _nothing(kind.value, name)
             change = self._change(who, "delete", kind.value, name)
-            await self._have(others, None, partial(self._store.delete, kind, name, change))
+            await self._have(others, partial(self._store.delete, kind, name, change))
 
-    async def _have(
-        self, entries: tuple[Entry, ...], changed: Entry | None, keep: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def _have(self, entries: tuple[Entry, ...], keep: Callable[[], Awaitable[None]]) -> None:
         """Check, keep, put in force; where that fails, such as over a taken port, all is as before."""
-        put_in_force, before = self.settings.check(entries, changed), self._kept
+        before = self._kept
+        put_in_force = self.settings.check(before.entries, entries)
         await _kept(keep())
         try:
             await put_in_force()

@@ -1,16 +1,21 @@
 """The admin API beside what happens at the same time: reloads, clients that leave, a store that is locked."""
 
 import asyncio
+import json
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from ollama_proxyd.app.administration import load_with
+from ollama_proxyd.app.launch_options import LaunchOptions
 from ollama_proxyd.app.sources import Demo
+from ollama_proxyd.config.settings import Config
 from ollama_proxyd.core.administration import Change, Entry, Kind, Role, Who
+from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.edges.storage import admin_file
 from ollama_proxyd.edges.storage.admin_file import AdminFile
 from tests.app.conftest import Running, Start
@@ -33,9 +38,9 @@ def first(engines: tuple[Engine, Engine], *frontends: dict[str, Any], **more: An
     return {**wanted, "backends": wanted["backends"][:1]}
 
 
-def second(engines: tuple[Engine, Engine]) -> Entry:
+def second(engines: tuple[Engine, Engine], **more: Any) -> Entry:
     """The other one is added."""
-    return Entry(Kind.BACKENDS, "new", {"endpoint": engines[1].url, "type": "openai"})
+    return Entry(Kind.BACKENDS, "new", {"endpoint": engines[1].url, "type": "openai", **more})
 
 
 def frontends(running: Running) -> list[str]:
@@ -146,5 +151,54 @@ async def test_a_change_that_leaves_no_room_for_an_earlier_one_is_refused(
     assert frontends(running) == ["kiosk", "one", "two"]
 
 
-def _frontend(name: str, host: str) -> Entry:
-    return Entry(Kind.FRONTENDS, name, {"hosts": [host]})
+@pytest.mark.parametrize("is_contradicted", [False, True])
+async def test_a_change_that_takes_from_an_earlier_one_what_it_needs_is_refused(
+    start: Start, engines: tuple[Engine, Engine], is_contradicted: bool
+) -> None:
+    running = await start(first(engines), Demo.NEVER)
+    admin = running.daemon.admin
+    await admin.put(_frontend("other", "other.test"), OWNER)
+    await admin.put(second(engines, labels=["quick"]), OWNER)
+    await admin.put(_frontend("shop", "shop.test", backend_labels=["quick"]), OWNER)
+    if is_contradicted:
+        await running.rewrite(first(engines, {"name": "kiosk", "hosts": ["other.test"]}))
+    others = frontends(running)
+    with pytest.raises(ProxyError, match="no backend has quick among its labels; shop would have none"):
+        await admin.delete(Kind.BACKENDS, "new", OWNER)
+    with pytest.raises(ProxyError, match="no backend has quick among its labels; shop would have none"):
+        await admin.put(second(engines), OWNER)
+    assert (running.services.fleet.has("new"), frontends(running)) == (True, others)
+
+
+async def test_what_a_change_gives_to_one_that_was_left_out_takes_it_in(
+    start: Start, engines: tuple[Engine, Engine]
+) -> None:
+    labelled = first(engines)
+    labelled["backends"][0]["labels"] = ["quick"]
+    running = await start(labelled, Demo.NEVER)
+    admin = running.daemon.admin
+    for name in ("other", "shop"):
+        await admin.put(_frontend(name, f"{name}.test", backend_labels=["quick"]), OWNER)
+    await running.rewrite(first(engines, {"name": "kiosk", "hosts": ["other.test"]}))
+    assert frontends(running) == ["kiosk"]
+    await admin.put(second(engines, labels=["quick"]), OWNER)
+    assert frontends(running) == ["kiosk", "shop"]
+
+
+def test_of_many_additions_those_that_the_file_contradicts_are_found_in_few_looks(tmp_path: Path) -> None:
+    file, looks = tmp_path / "config.json", list[int]()
+    file.write_text(json.dumps({"frontends": [{"name": "kiosk", "hosts": ["shop7.test"]}]}))
+    options = LaunchOptions({"HOME": str(tmp_path)}, file)
+
+    def load(entries: Sequence[Entry]) -> Config:
+        looks.append(len(entries))
+        return options.load_with(entries)
+
+    config = load_with(load, [_frontend(f"shop{at}", f"shop{at}.test") for at in range(64)])
+    left = [f"shop{at}" for at in range(64) if at != 7]
+    assert [each.name for each in config.frontends] == ["kiosk", *left]
+    assert len(looks) < 20
+
+
+def _frontend(name: str, host: str, **more: Any) -> Entry:
+    return Entry(Kind.FRONTENDS, name, {"hosts": [host], **more})
