@@ -87,7 +87,7 @@ def what_it_showed(ended: AttemptEnded, known: Speed) -> Answer:
         usual = min(known.crowd_in(ended.prompt_tokens), batch)
         if not 0 < batch == usual:
             times = alone_tps / tps / known.slowdown({ended.backend_id: usual}, ended.backend_id)
-            slowing, tps = _slowing(beside, times, usual), None
+            slowing, tps = _slowing(ended.backend_id, beside, times, usual), None
     return Answer(
         ttft_s=read_s if is_short else None,
         prefill_tps=None if is_short or not read_s else read_tokens / read_s,
@@ -102,12 +102,12 @@ def what_it_showed(ended: AttemptEnded, known: Speed) -> Answer:
     )
 
 
-def _slowing(beside: Mapping[str, float], times: float, usual: float) -> Slowing | None:
-    """What others show that were beside an answer; several backends show it only together."""
+def _slowing(own_id: str, beside: Mapping[str, float], times: float, usual: float) -> Slowing | None:
+    """What others show that were beside an answer; several backends show it only together, and another as a whole."""
     if len(beside) > 1:
         return None
     backend_id, count = next(iter(beside.items()))
-    return slowing_by(backend_id, times, count, usual)
+    return slowing_by(backend_id, times, count if backend_id == own_id else 1.0, usual)
 
 
 def _beside(ended: AttemptEnded) -> Mapping[str, float]:

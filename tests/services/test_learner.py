@@ -9,8 +9,12 @@ from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import FinishReason, Timings, Usage
 from ollama_proxyd.core.learning import MOST_LENGTHS, Speed
+from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.crowd import Crowd, Neighbour
+from ollama_proxyd.core.policy.decision import Decision, Ranked
 from ollama_proxyd.core.programs import Program
 from ollama_proxyd.core.readings import Reading, SystemState
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.services.learner import Learner
 
@@ -101,6 +105,16 @@ def test_the_less_fuller_a_batch_than_those_that_showed_the_speed_the_less_it_we
     hardly = learned(in_batch(6.0), in_batch(6.0), in_batch(7.0)).beside["npu"]
     assert fuller < 0.23
     assert 0.245 < hardly < 0.25
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_another_backend_on_the_chip_slows_as_a_whole_however_many_requests_it_has(number: int) -> None:
+    ranked = Ranked("npu", "m", 0, 0, 0, 0, 0, 0, 0, 0, crowd=Crowd({"igpu": Neighbour(number, number, 20.0)}, "npu"))
+    why = Reason("cheapest")
+    decision = Decision((ranked,), (), Mode.BALANCED, Mode.BALANCED, why, why)
+    beside = ended(ended_s=17.0, decision=decision)
+    speed = learned(ended(), ended(), *[beside] * 30)
+    assert speed.beside == {"igpu": pytest.approx(6 / 4 - 1, rel=0.01)}
 
 
 def by(program: str, tokens: int, finish: FinishReason = FinishReason.STOP, **facts: Any) -> AttemptEnded:
