@@ -5,8 +5,8 @@ slot costs work by the number of lines, never by the number of requests. One tha
 its line, so that it does not hold up those behind it.
 """
 
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from math import inf
@@ -122,8 +122,8 @@ class AdmissionQueue:
         """Those that would take each."""
         self._aheads: dict[str, tuple[Ahead, ...]] = {}
         """What waits for each, as long as nothing comes or goes there."""
-        self._following: dict[str | None, Sequence[Following]] = {}
-        """Who asks for each model, as long as nothing comes or goes."""
+        self._following: Mapping[str | None, Sequence[Following]] | None = None
+        """Who asks for each model that is waited for, as long as nothing comes or goes."""
         self._tickets: dict[Ticket, None] = {}
         self._added = 0
         self._depth = dict.fromkeys(Priority, 0)
@@ -160,20 +160,17 @@ class AdmissionQueue:
         """The work that waits for a backend, by its lines, without a request's own."""
         if but is not None and but.line is not None and but.line.preferred == backend_id:
             return tuple([line.ahead(but) for line in self._preferring[backend_id]])
+        if not (lines := self._preferring.get(backend_id)):
+            return ()
         if backend_id not in self._aheads:
-            self._aheads[backend_id] = tuple([line.ahead(None) for line in self._preferring.get(backend_id, ())])
+            self._aheads[backend_id] = tuple([line.ahead(None) for line in lines])
         return self._aheads[backend_id]
 
     def followers(self, asked: str | None, but: Ticket | None = None) -> Sequence[Following]:
         """The others that ask for a model, by the backends that can serve them; most lines are of the same ones."""
-        if asked not in self._following:
-            sums: dict[frozenset[str], Followers] = {}
-            for line in self._lines.values():
-                if line.head.asked == asked and line.head.priority is not Priority.BEST_EFFORT:
-                    each = line.ahead(None)
-                    sums[line.backends] = sums.get(line.backends, NO_FOLLOWERS).and_also(each.awaited, each.work_s)
-            self._following[asked] = tuple([Following(*each) for each in sums.items()])
-        found = self._following[asked]
+        if self._following is None:
+            self._following = _following(self._lines.values())
+        found = self._following.get(asked, ())
         if but is None or but.line is None or but.asked != asked or but.priority is Priority.BEST_EFFORT:
             return found
         return tuple([_without(but, each) if _is_of(but, each) else each for each in found])
@@ -266,7 +263,17 @@ class AdmissionQueue:
     def _forget(self, line: _Line) -> None:
         """What was reckoned holds no longer once a line has changed."""
         self._aheads.pop(line.preferred, None)
-        self._following.clear()
+        self._following = None
+
+
+def _following(lines: Iterable[_Line]) -> Mapping[str | None, Sequence[Following]]:
+    """Who asks for each model, by the backends that can serve them, as far as people wait."""
+    sums = defaultdict[str | None, dict[frozenset[str], Followers]](dict)
+    for line in lines:
+        if (head := line.head).priority is not Priority.BEST_EFFORT:
+            each, known = line.ahead(None), sums[head.asked]
+            known[line.backends] = known.get(line.backends, NO_FOLLOWERS).and_also(each.awaited, each.work_s)
+    return {asked: tuple([Following(*each) for each in known.items()]) for asked, known in sums.items()}
 
 
 def _without(ticket: Ticket, following: Following) -> Following:

@@ -294,6 +294,14 @@ def test_who_shares_what_starts_a_device_is_known_by_backend_at_the_work_of_one_
     assert followers_of(queue.followers("m"), "b") == Followers(1, 3.0)
 
 
+def test_what_nobody_waits_for_leaves_nothing_behind() -> None:
+    queue = queue_of([ticket(1, NORMAL, "a", asked="m")])
+    for at in range(1000):
+        assert not queue.followers(f"model {at}")
+        assert not queue.ahead(f"backend {at}")
+    assert len(queue._following or ()) + len(queue._aheads) <= 1
+
+
 def test_those_that_left_do_not_fill_a_line() -> None:
     queue = AdmissionQueue()
     queue.add(ticket(0))
