@@ -88,6 +88,9 @@ def test_a_chat_streams_line_by_line_under_the_name_that_the_client_used() -> No
 def test_keys_come_in_ollamas_own_order() -> None:
     first, last = streamed(GENERATE, [Delta(text="hi", thinking="hm"), TIMED])
     assert list(first) == ["model", "created_at", "response", "thinking", "done"]
+    said, _ = streamed(CHAT, [Delta(text="hi", thinking="hm"), TIMED])
+    assert list(said) == ["model", "created_at", "message", "done"]
+    assert str(said["message"]) == "{'role': 'assistant', 'content': 'hi', 'thinking': 'hm'}"
     assert list(last)[:5] == ["model", "created_at", "response", "done", "done_reason"]
     assert list(last)[5:] == [
         "total_duration",

@@ -5,7 +5,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.errors import ProxyError
@@ -42,6 +42,9 @@ BLOCKS = st.lists(st.lists(WORDS, max_size=9) | st.lists(st.sampled_from(FRAMES)
     lambda lists: [OPENAI_FRAMES[0], *(each for one in lists for each in one)]
 )
 
+AFTER_THE_END = [OPENAI_FRAMES[0], *FRAMES[:2], FRAMES[-1], FRAMES[1]]
+AFTER_AN_ERROR = [OPENAI_FRAMES[0], *FRAMES[:2], FRAMES[10], FRAMES[1]]
+
 
 def passed(blocks: list[bytes], name: str | None = None) -> tuple[bytes, Finished | str]:
     """What reaches the client, and how the answer ends."""
@@ -59,6 +62,8 @@ def passed(blocks: list[bytes], name: str | None = None) -> tuple[bytes, Finishe
 
 @pytest.mark.parametrize("name", [None, "alias"])
 @given(blocks=BLOCKS)
+@example(blocks=AFTER_THE_END)
+@example(blocks=AFTER_AN_ERROR)
 def test_words_errors_calls_ends_and_counts_are_those_of_frames_that_are_read(
     blocks: list[bytes], name: str | None
 ) -> None:
@@ -79,6 +84,8 @@ def decoded(blocks: list[bytes]) -> tuple[list[Event], Finished | str]:
 
 
 @given(blocks=BLOCKS)
+@example(blocks=AFTER_THE_END)
+@example(blocks=AFTER_AN_ERROR)
 def test_what_is_told_in_other_words_is_what_frames_say_that_are_read(blocks: list[bytes]) -> None:
     found = decoded(blocks)
     with patch.object(Alike, "words", return_value=""):

@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from yarl import URL
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.plumbing.call import PIECE_BYTES, Call
 from ollama_proxyd.edges.plumbing.http import HttpClient, Timeouts
-from ollama_proxyd.edges.plumbing.http_reply import Limits
+from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply
 from ollama_proxyd.edges.plumbing.upstream import pool
 from tests.upstreams.fake_engines import FakeEngine, RawServer, Says, a_client, playing, serving, streams
 
@@ -285,6 +286,30 @@ async def test_nothing_bounds_the_whole_of_a_stream_that_makes_progress() -> Non
                 reply.note_progress()
                 got += piece
         assert got == b"x" * 8
+
+
+@pytest.mark.parametrize(
+    ("note", "error"),
+    [(Reply.note_progress, None), (Reply.note_piece, "too slow to go on")],
+    ids=["progress", "none"],
+)
+async def test_what_is_poured_has_as_long_as_what_is_read(note: Callable[[Reply], None], error: str | None) -> None:
+    got, timeouts = b"", Timeouts(first_byte_s=0.2, idle_s=0.2)
+
+    def take(piece: bytes) -> bool:
+        nonlocal got
+        got += piece
+        note(reply)
+        return True
+
+    engine = FakeEngine({"POST /": slow})
+    async with serving(engine), a_client(timeouts) as client, client.ask(call(engine.url + "/")) as reply:
+        got += await reply.read()
+        await reply.pour(take)
+    if error is None:
+        assert (got, reply.broken) == (b"x" * 8, None)
+    else:
+        assert error in str(reply.broken)
 
 
 async def test_bytes_that_bring_an_answer_no_further_are_a_timeout() -> None:
