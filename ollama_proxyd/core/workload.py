@@ -91,11 +91,11 @@ def followers_of(following: Iterable[Following], backend_id: str) -> Followers:
 
 def most_sharing(following: Iterable[Following], elsewhere: int) -> tuple[float, float]:
     """How many share what starts a device at most, and how many fewer for each second that starting takes."""
-    counted = [each for _, each in following if each.number and each.work_s > 0]
-    if not counted:
+    found = [each for _, each in following if each.number]
+    each_s = [each.number / each.work_s for each in found if each.work_s > 0]
+    if not each_s:
         return 1.0, 0.0
-    least_each_s = min([each.number / each.work_s for each in counted]) * elsewhere
-    return 1 + sum([each.number for each in counted]) - SETTLED, least_each_s
+    return 1 + sum([each.number for each in found]) - SETTLED, min(each_s) * elsewhere
 
 
 class QueueAhead(NamedTuple):

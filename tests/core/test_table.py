@@ -116,6 +116,16 @@ def test_nothing_costs_less_than_is_reckoned_however_full_a_batch_gets(
         assert not least_j > price(candidate, asked).cost_j + 1e-6
 
 
+def test_those_that_wait_and_take_no_time_share_what_starts_a_device_as_well() -> None:
+    fleet = tuple([replace(backend(each), loaded=()) for each in ("nvidia", "igpu")])
+    quick = Following(frozenset({"nvidia"}), Followers(30, 0.0))
+    slow = Following(frozenset({"nvidia", "igpu"}), Followers(1, 1e9))
+    assessment = assess(replace(QUERY, followers=(quick, slow)), fleet, UNKNOWN_SYSTEM, setting(Mode.BALANCED))
+    asked, table = assessment.asked, assessment.table
+    for least_j, candidate in zip(table.least_costs(asked), table.fit, strict=True):
+        assert not least_j > price(candidate, asked).cost_j + 1e-6
+
+
 gaps = st.sampled_from(((), (0.0,) * 4, (3.0,) * 4, (40.0,) * 4, (0.0, 0.0, 3.0, 40.0)))
 
 
