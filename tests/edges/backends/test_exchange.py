@@ -103,6 +103,22 @@ async def until_it_fails(backend: Backend, request: Request) -> tuple[list[Event
     return got, caught.value
 
 
+async def test_an_engine_that_goes_on_with_comments_alone_is_told_as_too_slow() -> None:
+    async def comments(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": SSE})
+        await response.prepare(request)
+        for piece in (*OPENAI_FRAMES[:2], *[b": alive\n\n"] * 20):
+            await response.write(piece)
+            await asyncio.sleep(0.05)
+        return response
+
+    timeouts = Timeouts(first_byte_s=5, idle_s=0.3)
+    engine = FakeEngine({CHAT: comments})
+    async with serving(engine), backend_at(engine.url, Api.OPENAI, timeouts=timeouts) as it:
+        _, error = await until_it_fails(it, openai_request(stream=True))
+    assert "was too slow to go on with its answer" in error.message
+
+
 def one_byte_each(data: bytes) -> tuple[bytes, ...]:
     return tuple(data[at : at + 1] for at in range(len(data)))
 

@@ -87,12 +87,12 @@ def test_any_outcome_is_counted_and_every_sum_stays_a_number(
 @pytest.mark.parametrize("tokens", [-1, HUGE])
 def test_tokens_that_cannot_be_are_none(tokens: int) -> None:
     counters = Counters()
-    for usage, energy in ((Usage(tokens, tokens), Energy(2.0, 3.0)), (Usage(3, 5), Energy(math.nan))):
+    for usage, energy in ((Usage(tokens, tokens), Energy(2.0, 3.0, error_share=0.5)), (Usage(3, 5), Energy(math.nan))):
         counters.count_attempt(ended(usage=usage, first_s=1.0))
         counters.count_energy(ended(energy=energy))
     told = samples(counters)
     assert (told["prompt_tokens_total"], told["tokens_generated_total"]) == (3, 5)
-    assert told["model_energy_joules_total"] == 5
+    assert (told["model_energy_joules_total"], told["model_energy_error_joules_total"]) == (5, 2.5)
     assert told["tokens_per_second_count"] == 1
 
 
