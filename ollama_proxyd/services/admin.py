@@ -138,7 +138,7 @@ class Admin:
         await _kept(keep())
         try:
             await put_in_force()
-        except ProxyError:
+        except BaseException:
             await self._restore(before.entries, entries)
             raise
         self._kept = replace(before, entries=entries)

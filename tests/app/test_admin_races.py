@@ -84,6 +84,21 @@ async def test_a_file_that_breaks_in_the_middle_of_a_change_leaves_nothing_of_it
     assert not (await AdminFile(tmp_path / ADMIN).read()).entries
 
 
+async def test_of_a_change_that_fails_by_a_fault_nothing_is_kept(
+    start: Start, engines: tuple[Engine, Engine], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    running = await start(first(engines), Demo.NEVER)
+
+    async def fails(_: object) -> None:
+        raise OSError("no more files")
+
+    monkeypatch.setattr(running.daemon._frontends, "put", fails)
+    with pytest.raises(OSError, match="no more files"):
+        await running.daemon.admin.put(second(engines), OWNER)
+    assert not running.daemon.admin.entries
+    assert not (await AdminFile(tmp_path / ADMIN).read()).entries
+
+
 async def test_a_change_whose_client_leaves_in_the_middle_is_made_as_a_whole(
     start: Start, engines: tuple[Engine, Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
