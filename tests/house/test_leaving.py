@@ -57,7 +57,7 @@ def test_twenty_answers_come_whole_when_the_machine_leaves_in_their_middle(house
 
 @pytest.mark.parametrize(
     ("lost", "says"),
-    [("certificate.pem", "has another certificate"), ("peers.json", "it lets this machine in no more")],
+    [("certificate.pem", "has another certificate"), ("peers.json", "it has closed the connection unanswered")],
 )
 def test_a_machine_that_was_set_up_anew_is_not_used_and_the_reason_says_what_to_do(
     house: House, lost: str, says: str

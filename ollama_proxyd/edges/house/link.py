@@ -54,6 +54,8 @@ def _why(error: Exception, place: str) -> str:
         return f"what answers at {place} has another certificate than the machine that was paired; {_PAIR_AGAIN}"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"it cannot be reached at {place}: {cause(error.os_error)}"
-    if isinstance(error, aiohttp.ServerDisconnectedError) or _ALERT in cause(error):
+    if _ALERT in cause(error):
         return f"it lets this machine in no more ({cause(error)}); {_PAIR_AGAIN}"
+    if isinstance(error, aiohttp.ServerDisconnectedError):  # it may as well be ending, or have too many connections
+        return f"it has closed the connection unanswered; {_PAIR_AGAIN}"
     return cause(error)
