@@ -77,15 +77,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench cluster", description="Simulated clusters of cards.")
     parser.add_argument("--backends", metavar="NUMBERS", default="10", help=f"of {','.join(map(str, PLANS))}")
     options = parser.parse_args()
-    print("| backends | requests | | J each | mean wait | 95 of 100 within | first token, 95 of 100 | played in |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    head = (
+        "backends",
+        "requests",
+        "refused",
+        "",
+        "J each",
+        "mean wait",
+        "95 of 100 within",
+        "first token, 95 of 100",
+        "played in",
+    )
+    print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
     for number in map(int, options.backends.split(",")):
         for contender in contenders():
             asked, began_s = list(jobs(number, PLANS[number])), time.process_time()
             seen = play_jobs(cluster(number), asked, contender)
             told = f"{seen.energy_j:.0f} | {seen.waiting_s:.1f} s | {seen.p95_s:.1f} s | {seen.ttft_p95_s:.1f} s"
             spent_s = time.process_time() - began_s
-            print(f"| {number} | {len(asked)} | {contender.name} | {told} | {spent_s:.0f} s |", flush=True)
+            count = f"{number} | {len(asked)} | {seen.refused:.0f}"
+            print(f"| {count} | {contender.name} | {told} | {spent_s:.0f} s |", flush=True)
 
 
 if __name__ == "__main__":
