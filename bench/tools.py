@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from bench.processes import BenchError
@@ -99,6 +100,7 @@ def portkey() -> str:
     return str(program)
 
 
+@cache
 def grpc_python() -> str:
     """The interpreter of an environment with the packages for gRPC."""
     run([str(ROOT / "scripts" / "make-env"), str(ROOT / ".venv-run-grpc"), str(ROOT / "requirements-grpc.lock")])

@@ -30,6 +30,12 @@ class Usage:
     cached_tokens: int | None = None
     estimated: bool = False
 
+    def or_else(self, estimate: "Usage") -> "Usage":
+        """The same, with the estimate's tokens of the answer where they were left out."""
+        if self.completion_tokens is not None or estimate.completion_tokens is None:
+            return self
+        return Usage(self.prompt_tokens, estimate.completion_tokens, self.cached_tokens, estimate.estimated)
+
 
 @value
 class Timings:

@@ -1,4 +1,4 @@
-"""The loading that later requests are spared at most by one that keeps a model in memory."""
+"""What a model that stays in memory spares later requests, by the times between the last ones."""
 
 from bisect import bisect_right
 from collections.abc import Sequence

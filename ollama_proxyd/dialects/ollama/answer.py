@@ -134,12 +134,15 @@ class End(NativeCounters):
         return len(self.embeddings) + len(self.embedding) > 0
 
 
-def finished(end: NativeCounters, *, called: bool) -> Finished:
-    """How the answer ended; `called` when it holds tool calls, which Ollama ends with "stop"."""
+def finished(end: NativeCounters, *, called: bool, counted: int = 0) -> Finished:
+    """How the answer ended; `called` when it holds tool calls, which Ollama ends with "stop".
+
+    counted: tokens of the answer as seen from outside, for an end that does not tell them.
+    """
     reason = _REASONS.get(end.done_reason or "stop", FinishReason.STOP)
     return Finished(
         reason=FinishReason.TOOL_CALLS if called and reason is FinishReason.STOP else reason,
-        usage=Usage(prompt_tokens=count(end.prompt_eval_count), completion_tokens=count(end.eval_count)),
+        usage=Usage(count(end.prompt_eval_count), count(end.eval_count)).or_else(estimated(counted).usage),
         timings=Timings(
             total_s=seconds(end.total_duration, _S_PER_NS),
             load_s=seconds(end.load_duration, _S_PER_NS),
@@ -149,14 +152,6 @@ def finished(end: NativeCounters, *, called: bool) -> Finished:
     )
 
 
-def completed(told: Finished, tokens: int) -> Finished:
-    """The end with so many tokens of the answer, counted from outside, where it does not tell them."""
-    usage = told.usage
-    if usage.completion_tokens is not None or tokens <= 0:
-        return told
-    return Finished(told.reason, Usage(usage.prompt_tokens, tokens, estimated=True), told.timings)
-
-
 def estimated(tokens: int) -> Finished:
     """An end that told nothing: the tokens were counted from outside, if any were seen."""
-    return Finished(usage=Usage(completion_tokens=tokens, estimated=True) if tokens else Usage())
+    return Finished(usage=Usage(completion_tokens=tokens, estimated=True) if tokens > 0 else Usage())

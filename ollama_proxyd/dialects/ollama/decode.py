@@ -21,7 +21,6 @@ from ollama_proxyd.dialects.ollama.answer import (
     NativeAnswerCall,
     NativeAnswerMessage,
     Vectors,
-    completed,
     estimated,
     finished,
 )
@@ -64,7 +63,7 @@ def _ending(end: End | None, last: bytes, frames_seen: int) -> Ending:
         return Ending(estimated(frames_seen), complete=False)
     if (error := end.reported) is not None:
         return Ending(estimated(frames_seen), complete=False, error=failed_midway(error))
-    told = completed(finished(end, called=b'"tool_calls"' in last), 0 if end.has_vectors else frames_seen - 1)
+    told = finished(end, called=b'"tool_calls"' in last, counted=0 if end.has_vectors else frames_seen - 1)
     return Ending(told, complete=bool(end.done) or end.has_vectors)
 
 
@@ -111,7 +110,7 @@ class LineDecoder(BlockDecoder):
 
     def told_end(self) -> Finished | None:
         """How the answer ended, None where it broke off before its last line."""
-        return None if self._end is None else completed(finished(self._end, called=self._calls > 0), self._counted)
+        return None if self._end is None else finished(self._end, called=self._calls > 0, counted=self._counted)
 
     def _delta(self, line: Line) -> Delta | None:
         message = line.said

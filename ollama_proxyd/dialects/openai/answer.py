@@ -209,13 +209,6 @@ def _told(usage: WireUsage) -> Usage | None:
     return Usage(prompt, completion, count(details.get("cached_tokens")) if isinstance(details, dict) else None)
 
 
-def completed(told: Usage | None, estimate: Usage) -> Usage:
-    """What was counted, with the estimate of the answer's tokens where they were left out."""
-    if told is None or told.completion_tokens is not None:
-        return told or estimate
-    return Usage(told.prompt_tokens, estimate.completion_tokens, told.cached_tokens, estimate.estimated)
-
-
 def _first_count(*told: Json) -> int | None:
     """The count under its own name, or under that of OpenAI's newer API."""
     return next((found for each in told if (found := count(each)) is not None), None)

@@ -16,7 +16,6 @@ from ollama_proxyd.dialects.openai.answer import (
     AnswerMessage,
     Choice,
     Frame,
-    completed,
     finish_reason,
     logprobs_of,
     timings_of,
@@ -60,7 +59,7 @@ class ChunkDecoder(BlockDecoder):
         """How the answer ended, None where it broke off."""
         if self._reason is None and not self.ended:
             return None
-        usage = completed(self._usage, Usage(completion_tokens=self._counted, estimated=True))
+        usage = (self._usage or Usage()).or_else(Usage(completion_tokens=self._counted, estimated=True))
         return Finished(self.reason, usage, self._timings, stop_sequence=self._stop)
 
     def read(self, payload: bytes) -> Delta | None:

@@ -14,7 +14,6 @@ from ollama_proxyd.dialects.openai.answer import (
     FRAME,
     Frame,
     WireTimings,
-    completed,
     finish_reason,
     timings_of,
     usage_of,
@@ -58,7 +57,7 @@ def _has_vectors(body: bytes) -> bool:
 
 def _ending_in(frames: Iterable[Frame | None], estimate: Usage) -> Ending:
     """What the frames say, each later one over the earlier; the estimate where none of them tells it."""
-    usage: Usage | None = None
+    usage = Usage()
     timings: WireTimings | None = None
     reason: FinishReason | None = None
     error: Json = None
@@ -71,5 +70,5 @@ def _ending_in(frames: Iterable[Frame | None], estimate: Usage) -> Ending:
         timings = frame.timings or timings
         for choice in frame.choices or ():
             reason = finish_reason(choice.ending) if choice.ending else reason
-    finished = Finished(reason or FinishReason.STOP, completed(usage, estimate), timings_of(timings))
+    finished = Finished(reason or FinishReason.STOP, usage.or_else(estimate), timings_of(timings))
     return Ending(finished, reason is not None, error_in_answer(error) if error else None)
