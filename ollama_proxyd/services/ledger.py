@@ -10,7 +10,7 @@ from ollama_proxyd.core.continuation import Obstacle
 from ollama_proxyd.core.energy import Source, worst
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
-from ollama_proxyd.core.fleet import BackendView
+from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.policy.comparison import Comparison
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.twins import Span, Twins
@@ -242,9 +242,9 @@ class Ledger:
         self.overall.count(outcome)
         self.outcomes.publish(outcome)
 
-    def instead(self, view: BackendView) -> BackendView:
-        """A backend as the day of Performance would have it now."""
-        return self._twins.instead(view, self._clock.monotonic())
+    def instead(self, fleet: FleetView) -> FleetView:
+        """The backends as the day of Performance would have them now."""
+        return self._twins.instead(fleet, self._clock.monotonic())
 
     def _saved_j(self, outcome: Outcome) -> float | None:
         """What was saved, as far as it is compared."""

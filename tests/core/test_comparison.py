@@ -39,7 +39,7 @@ def compared(
     hints = {name: query.pop(name) for name in tuple(query) if name in [each.name for each in fields(Hints)]}
     asked = Query(**{"model": "tiny", **query}, hints=Hints(**hints))
     assessment = assess(asked, fleet, system, setting(mode, system))
-    return compare(decide(assessment), assessment, row, lambda view: view)
+    return compare(decide(assessment), assessment, row, lambda fleet: fleet)
 
 
 def there(comparison: Comparison | None) -> Comparison:
@@ -127,5 +127,5 @@ def test_an_embedding_has_no_answer_to_scale() -> None:
 def test_the_saving_is_a_number_whatever_a_backend_counts(price_w: float, tokens: int | None) -> None:
     asked = Query(model="tiny")
     assessment = assess(asked, REFERENCE, UNKNOWN_SYSTEM, priced(price_w))
-    saved_j = saved(there(compare(decide(assessment), assessment, FASTEST, lambda view: view)), tokens)
+    saved_j = saved(there(compare(decide(assessment), assessment, FASTEST, lambda fleet: fleet)), tokens)
     assert abs(saved_j) < 1e15

@@ -60,6 +60,6 @@ def test_the_reason_tells_the_money() -> None:
 def test_what_performance_would_have_chosen_pays_the_price_as_well() -> None:
     dear = cloud(Tariff(output_price=1000.0))
     assessment = assess(Query("tiny"), (REFERENCE[0], dear), UNKNOWN_SYSTEM, setting(Mode.EFFICIENCY))
-    compared = compare(decide(assessment), assessment, DEFAULT_TABLE[Mode.PERFORMANCE], lambda view: view)
+    compared = compare(decide(assessment), assessment, DEFAULT_TABLE[Mode.PERFORMANCE], lambda fleet: fleet)
     assert compared is not None
     assert compared.instead.backend_id == "npu"

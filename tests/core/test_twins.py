@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ollama_proxyd.core.fleet import LoadedModel
+from ollama_proxyd.core.fleet import BackendView, LoadedModel
 from ollama_proxyd.core.policy.comparison import Comparison
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.residence import Residence, Upkeep
@@ -51,14 +51,20 @@ def test_one_tail_is_charged_however_many_answers_overlap() -> None:
 
 def test_performance_finds_in_memory_what_it_would_have_put_there_itself() -> None:
     twins, card = Twins(), replace(backend("nvidia"), loaded=())
-    assert twins.instead(card, 0.0) is card
+    fleet = (card, backend("npu"))
+    assert twins.instead(fleet, 0.0) is fleet
     saved(twins, 0.0)
-    warm = twins.instead(card, 20.0)
-    assert warm == replace(card, loaded=(LoadedModel("tiny"),))
-    assert twins.instead(card, 21.0) is warm
-    busy = twins.instead(replace(card, in_flight=1), 21.0)
+    warm, other = twins.instead(fleet, 20.0)
+    assert (warm, other) == (replace(card, loaded=(LoadedModel("tiny"),)), fleet[1])
+    assert twins.instead(fleet, 21.0)[0] is warm
+    busy = of(twins, replace(card, in_flight=1), 21.0)
     assert (busy.in_flight, busy.loaded) == (1, warm.loaded)
     assert busy.loaded is warm.loaded
-    assert twins.instead(card, 1000.0).loaded == ()
-    assert twins.instead(replace(card, loaded=(LoadedModel("tiny"),)), 1000.0).loaded == ()
-    assert twins.instead(replace(card, loaded=None), 20.0).loaded is None
+    assert of(twins, card, 1000.0).loaded == ()
+    assert of(twins, replace(card, loaded=(LoadedModel("tiny"),)), 1000.0).loaded == ()
+    assert of(twins, replace(card, loaded=None), 20.0).loaded is None
+
+
+def of(twins: Twins, view: BackendView, now_s: float) -> BackendView:
+    (found,) = twins.instead((view,), now_s)
+    return found

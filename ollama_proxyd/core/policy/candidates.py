@@ -59,6 +59,30 @@ def taught(before: Candidate, view: BackendView, row: ModeRow) -> Candidate:
     return before._replace(view=view, expected=expected, keeping=kept, known_until_s=known_until_s(view, model))
 
 
+def in_mode(found: Candidate, view: BackendView, situation: Situation) -> Candidate:
+    """The same backend in another mode; `view` has what is in its memory there."""
+    row, device, power_w = situation.setting.row, found.device, found.expected.power_w
+    max_temp_c = row.max_temp_c if situation.query.hints.target is None else None
+    share, note = heat_share(device, max_temp_c) if device is not None else (0.0, found.heat_note)
+    noise, noise_note = noise_share(view.spec, device, power_w, row.price_of_noise, row.max_fan_percent)
+    return found._replace(
+        view=view,
+        keeping=keeping(view, found.model, device, power_w, row.price_of_time_w),
+        heat_share=share,
+        heat_note=note,
+        noise_share=noise,
+        noise_note=noise_note,
+        standing=standing(view, device, known(situation.system.games), row),
+    )
+
+
+def is_only_taught(now: Candidate, before: Candidate) -> bool:
+    """Whether a backend differs from before at most in how fast it is known to be: a mode asks the same of both."""
+    is_same = now.device is before.device and now.heat_note is before.heat_note and now.model is before.model
+    is_kept = now.keeping is before.keeping and now.view.watts is before.view.watts
+    return is_same and is_kept and now.expected.power_w == before.expected.power_w
+
+
 @by_identity
 def _settled(
     spec: BackendSpec,

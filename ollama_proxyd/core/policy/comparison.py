@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ollama_proxyd.core.fleet import BackendView
+from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.modes import Mode, ModeRow, ModeSetting
 from ollama_proxyd.core.policy.decision import Decision, Ranked
 from ollama_proxyd.core.policy.priors import MOST
@@ -64,19 +64,19 @@ _REASON = Reason("comparison")
 
 
 def compare(
-    decision: Decision, assessment: Assessment, performance: ModeRow, instead: Callable[[BackendView], BackendView]
+    decision: Decision, assessment: Assessment, performance: ModeRow, instead: Callable[[FleetView], FleetView]
 ) -> Comparison | None:
     """The comparison for a decision that has a backend; None where Performance would have had none.
 
-    `instead` tells how a backend would be: Performance chooses by what it would have in memory itself, since what lies
+    `instead` tells how backends would be: Performance chooses by what it would have in memory itself, since what lies
     warm there drew later requests. Where nothing could differ, in Performance itself or where it has no choice, nothing
     is compared.
     """
     served = decision.ranked[0]
     if decision.effective_mode is Mode.PERFORMANCE or has_no_choice(assessment, performance):
         return _comparison(decision, assessment, served)
-    beside = replace(assessment, fleet=tuple([instead(view) for view in assessment.fleet]))
-    best = best_under(beside, ModeSetting(Mode.PERFORMANCE, Mode.PERFORMANCE, _REASON, performance))
+    fleet, setting = instead(assessment.fleet), ModeSetting(Mode.PERFORMANCE, Mode.PERFORMANCE, _REASON, performance)
+    best = best_under(assessment if fleet is assessment.fleet else replace(assessment, fleet=fleet), setting)
     return None if best is None else _comparison(decision, assessment, best)
 
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.modes import ModeRow, ModeSetting
 from ollama_proxyd.core.policy.balancing import balanced
-from ollama_proxyd.core.policy.cost import Candidate, Demand, demand, price
+from ollama_proxyd.core.policy.cost import Candidate, Demand, demand, price, price_of_time_w
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Ranking, Rejected
 from ollama_proxyd.core.policy.decision_reason import why_chosen, why_none
 from ollama_proxyd.core.policy.eligibility import LimitRule, Situation, limit_rules
@@ -26,6 +26,7 @@ from ollama_proxyd.core.policy.mode_limits import (
     refusing,
     tier,
 )
+from ollama_proxyd.core.policy.other_mode import in_other_mode
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.table import Table, table_of
 from ollama_proxyd.core.policy.trial import Outlook, trial
@@ -62,6 +63,17 @@ def assess(query: Query, fleet: FleetView, system: SystemState, setting: ModeSet
     table = table_of(fleet, situation)
     asker = query.hints.asker.program.name, query.operation._value_
     asked = demand(query, setting.row, table.typical_tokens(asker))
+    failing = failing_of([table.candidate(number) for number in table.failing], query) if table.failing else ()
+    return Assessment(fleet, situation, asked, table, failing)
+
+
+def in_mode(assessment: Assessment, setting: ModeSetting) -> Assessment:
+    """The same request, fleet and moment in another mode; nothing is looked at anew."""
+    query, fleet, row = assessment.situation.query, assessment.fleet, setting.row
+    situation = Situation(query, setting, assessment.situation.system, assessment.situation.under_way)
+    table = in_other_mode(assessment.table, fleet, situation)
+    price_w = price_of_time_w(row, query.hints)
+    asked = assessment.asked._replace(price_of_time_w=price_w, others_price_w=row.price_of_time_w)
     failing = failing_of([table.candidate(number) for number in table.failing], query) if table.failing else ()
     return Assessment(fleet, situation, asked, table, failing)
 
@@ -185,8 +197,7 @@ def has_no_choice(assessment: Assessment, row: ModeRow) -> bool:
 
 def best_under(assessment: Assessment, setting: ModeSetting) -> Ranked | None:
     """The backend that another mode would choose; None where it had none."""
-    found = assess(assessment.situation.query, assessment.fleet, assessment.situation.system, setting)
-    ranked, *_ = _ordered(found)
+    ranked, *_ = _ordered(in_mode(assessment, setting))
     return ranked[0] if ranked else None
 
 

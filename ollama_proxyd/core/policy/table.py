@@ -83,6 +83,8 @@ class Table(NamedTuple):
     """The numbers by tier, where the mode's limit of watts is lifted and where it is not."""
     met: dict[int, Candidate]
     """What `candidate` has found."""
+    others: dict[int, Any]
+    """What is kept of it in other modes."""
 
     def by_tier(self, *, lifts_power: bool) -> Mapping[Tier, Sequence[int]]:
         """The numbers of those that are fit, by where they stand in the mode."""
@@ -104,13 +106,8 @@ class Table(NamedTuple):
         return _candidate(self.entries[self.order[number]]).known_until_s <= now_s
 
     @property
-    def fit(self) -> Sequence[Candidate]:
-        """All that can do the work, as they stand among equals."""
-        return [self.candidate(number) for number in range(len(self.order))]
-
-    @property
     def in_fleet(self) -> Sequence[Candidate]:
-        """The same by their places in the fleet."""
+        """All that can do the work, by their places in the fleet."""
         return [self.candidate(number) for number in sorted(range(len(self.order)), key=self.order.__getitem__)]
 
     def typical_tokens(self, asker: Asker) -> float | None:
@@ -260,6 +257,7 @@ def _assembled(fleet: FleetView, situation: Situation, entries: list[Entry]) -> 
         typical={},
         tiers={},
         met={},
+        others={},
     )
 
 

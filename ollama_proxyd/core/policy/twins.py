@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ollama_proxyd.core.fleet import BackendView, LoadedModel
+from ollama_proxyd.core.fleet import BackendView, FleetView, LoadedModel
 from ollama_proxyd.core.policy.comparison import Comparison, Side
 from ollama_proxyd.core.values import replace
 
@@ -34,23 +34,28 @@ class Way:
         self._stays: dict[str, _Stay] = {}
         self._until_s: dict[str, dict[str, float]] = {}
         """By backend, when each of its models leaves its memory."""
-        self._beside: dict[str, tuple[BackendView, frozenset[str], BackendView]] = {}
+        self._found: dict[str, tuple[BackendView, frozenset[str], BackendView]] = {}
         """Each backend as it was asked for last, with what would be in its memory, and as it would be."""
 
-    def beside(self, view: BackendView, now_s: float) -> BackendView:
-        """A backend with what would be in its memory; one object while all of that is the same."""
-        backend_id, until_s = view.spec.id, self._until_s.get(view.spec.id)
-        if view.loaded is None or until_s is None:
+    def fleet(self, fleet: FleetView, now_s: float) -> FleetView:
+        """The backends with what would be in their memories; each is one object while all of that is the same."""
+        if not self._until_s:
+            return fleet
+        return tuple([each if each.spec.id not in self._until_s else self._beside(each, now_s) for each in fleet])
+
+    def _beside(self, view: BackendView, now_s: float) -> BackendView:
+        backend_id, until_s = view.spec.id, self._until_s[view.spec.id]
+        if view.loaded is None:
             return view
         truly, used = {each.name for each in view.loaded}, {each for each in until_s if until_s[each] >= now_s}
         names = frozenset({each for each in truly if each not in until_s} | used)
         if names == truly:
             return view
-        found = self._beside.get(backend_id)
+        found = self._found.get(backend_id)
         if found is None or found[0] is not view or found[1] != names:
             is_known = found is not None and found[1] == names
             loaded = found[2].loaded if found and is_known else tuple(map(LoadedModel, sorted(names)))
-            found = self._beside[backend_id] = view, names, replace(view, loaded=loaded)
+            found = self._found[backend_id] = view, names, replace(view, loaded=loaded)
         return found[2]
 
     def charge(self, side: Side, span: Span) -> float:
@@ -59,7 +64,7 @@ class Way:
         Until a model was used here once, what is truly in memory counts.
         """
         ranked, costs = side.ranked, side.costs
-        stay, until_s = self._stays.get(ranked.backend_id), self._until_s.setdefault(ranked.backend_id, {})
+        stay, until_s = self._stays.get(ranked.backend_id), self._until_s.get(ranked.backend_id, {})
         joules = side.work_j
         if costs is None or ranked.model not in until_s:
             joules += ranked.stay.load_j + ranked.stay.wake_j
@@ -72,7 +77,8 @@ class Way:
         if costs is None:
             return joules
         ended_s = span.ended_s if stay is None else max(stay.ended_s, span.ended_s)
-        leaves_s = until_s[ranked.model] = ended_s + ranked.stay.keep_alive_s
+        leaves_s = ended_s + ranked.stay.keep_alive_s
+        self._until_s.setdefault(ranked.backend_id, {})[ranked.model] = leaves_s
         last_s = leaves_s if stay is None else max(stay.until_s, leaves_s)
         self._stays[ranked.backend_id] = _Stay(ended_s, last_s, costs.idle_w)
         return joules
@@ -84,9 +90,9 @@ class Twins:
     def __init__(self) -> None:
         self._served, self._instead = Way(), Way()
 
-    def instead(self, view: BackendView, now_s: float) -> BackendView:
-        """A backend as the day of Performance would have it by now."""
-        return self._instead.beside(view, now_s)
+    def instead(self, fleet: FleetView, now_s: float) -> FleetView:
+        """The backends as the day of Performance would have them by now."""
+        return self._instead.fleet(fleet, now_s)
 
     def saved_j(self, compared: Comparison, tokens: int | None, span: Span) -> float:
         """What Performance would have drawn more up to the end of this answer, its idle tails included."""
