@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ollama_proxyd.app.foundation import Foundation
 from ollama_proxyd.app.house_guests import HouseGuests
-from ollama_proxyd.app.neighbours import Neighbours
+from ollama_proxyd.app.neighbours import NeighbourNews, Neighbours
 from ollama_proxyd.app.shown_code import ShownCode
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.house import (
@@ -64,7 +64,10 @@ class Household:
         services = deps.foundation.services
         self._guests = HouseGuests(services, self._settings, lambda: self._paired.peers)
         self._runner = guests_runner(deps.server.app, self._guests)
-        self._neighbours = Neighbours(deps.shared, services.fleet, deps.foundation.http, clock, self._addresses)
+        fleet, http = services.fleet, deps.foundation.http
+        self._neighbours = Neighbours(
+            deps.shared, fleet, http, clock, NeighbourNews(self._addresses, self._note_offers)
+        )
         self._neighbours.mains_weight = settings.mains_weight
         self._pairing: ShownCode | None = None
         self._trouble: str | None = None
@@ -141,12 +144,19 @@ class Household:
     def _is_known(self, number: str) -> bool:
         return any(each.fingerprint.startswith(number) for each in self._paired.peers)
 
-    def _hear(self, number: str, place: Place | None) -> None:
+    def _hear(self, number: str, place: Place) -> None:
         peer = next((each for each in self._paired.peers if each.fingerprint.startswith(number)), None)
-        if peer is not None and place is None:
-            self._neighbours.leave(peer.fingerprint)
-        elif peer is not None and place is not None:
-            self._keep(replace(peer, address=place.address, port=place.port))
+        if peer is not None:
+            linked = self._neighbours.linked_at(peer.fingerprint)
+            stays = linked is not None and linked[0] in place.addresses
+            self._keep(replace(peer, address=linked[0] if linked and stays else place.address, port=place.port))
+
+    def _note_offers(self, peer: Peer) -> None:
+        """Know over a restart what a machine has, so that it is away and not unknown until it is reached."""
+        try:
+            self._paired.add(peer)
+        except OSError as error:
+            log.warning("what %s has is not remembered over a restart: %s", peer.name, error.strerror or error)
 
     @property
     def _card(self) -> Card:
@@ -258,7 +268,8 @@ class Household:
         """Know a machine from now on, under a name that no other has; raises OSError or ValueError."""
         others = {each.name for each in self._paired.peers if each.fingerprint != peer.fingerprint}
         names = (peer.name, *(f"{peer.name[:28]}-{number}" for number in range(2, len(others) + 3)))
-        kept = replace(peer, name=next(each for each in names if each not in others))
+        offers = next((each.offers for each in self._paired.peers if each.fingerprint == peer.fingerprint), ())
+        kept = replace(peer, name=next(each for each in names if each not in others), offers=offers)
         if kept not in self._paired.peers:
             self._paired.add(kept)
             self._renew()

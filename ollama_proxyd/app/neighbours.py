@@ -4,12 +4,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.failings import why_down
 from ollama_proxyd.core.fleet import BackendSpec, Hardware, Health, LoadedModel, Model, Probe, Profile
-from ollama_proxyd.core.house import Machine, Peer
+from ollama_proxyd.core.house import Machine, Offer, Peer
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.slots import Slots, SlotsFrom
 from ollama_proxyd.edges.backends.shared import SharedBackend
@@ -26,29 +28,41 @@ log = logging.getLogger(__name__)
 
 PAUSES_S = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
 """After how long a machine is looked for again; sooner where mDNS tells of it."""
+STEADY_S = 1.0
+"""A connection that lasted so long is begun again at once when it ends, before the machine counts as away."""
 
 
 @dataclass(eq=False)
 class Neighbour:
-    """A paired machine and what it told last; `why`: why nothing of it is used now."""
+    """A paired machine and what it told last, None while it is away; `why`: since when it is, and why."""
 
     peer: Peer
     way: Way
+    place: tuple[str, int]
+    """Where it was reached last."""
+    since: str | None
+    why: str | None = None
     told: MachineWords | None = None
     rtt_s: float | None = None
-    place: tuple[str, int] = ("", 0)
-    """Where it was reached last."""
-    why: str | None = "it was not reached yet"
+    is_linked: bool = False
+    """Whether there is a connection on which it has told something."""
     profiles: dict[str, Profile] = field(default_factory=dict)
-    """Its speeds as they were when it was reached: later ones are learned from its answers."""
+    """Its speeds as they were when it was reached first: later ones are learned from its answers."""
     seen: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when it may be reached."""
-    left: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when it has said goodbye."""
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it is said to be elsewhere than where it was reached."""
+
+
+class NeighbourNews(NamedTuple):
+    """addresses: where a machine may be, by what is known of it. keep: called when it has other backends."""
+
+    addresses: Callable[[Peer], Iterable[tuple[str, int]]]
+    keep: Callable[[Peer], None]
 
 
 class Neighbours:
-    """All of them. addresses: where a machine may be, by what is known of it."""
+    """All of them. What a machine had stays while it is away, as what is down."""
 
     def __init__(
         self,
@@ -56,13 +70,13 @@ class Neighbours:
         fleet: Fleet,
         http: HttpClient,
         clock: Clock,
-        addresses: Callable[[Peer], Iterable[tuple[str, int]]],
+        news: NeighbourNews,
     ) -> None:
         self._shared = shared
         self._fleet = fleet
         self._http = http
         self._clock = clock
-        self._addresses = addresses
+        self._news = news
         self.mains_weight = 1.0
         """What a joule from another machine's mains counts while this one runs on battery."""
         self._all: dict[str, Neighbour] = {}
@@ -75,12 +89,23 @@ class Neighbours:
 
     def add(self, peer: Peer, context: Pinned) -> None:
         """Follow a machine, or know its new address or name."""
+        place = peer.address, peer.port
         if (known := self._all.get(peer.fingerprint)) is not None:
+            if place not in {known.place, (known.peer.address, known.peer.port)}:
+                known.moved.set()
             known.peer = peer
             known.seen.set()
+            self._show()
             return
-        self._all[peer.fingerprint] = neighbour = Neighbour(peer, Way(None, context))
+        self._all[peer.fingerprint] = neighbour = Neighbour(peer, Way(None, context), place, self._moment())
+        neighbour.why = f"away since {neighbour.since}: it was not reached yet"
         self._running[peer.fingerprint] = self._tasks.start(f"follow.{peer.name}", self._follow(neighbour))
+        self._show()
+
+    def linked_at(self, fingerprint: str) -> tuple[str, int] | None:
+        """Where a machine is connected; None where it is not."""
+        known = self._all.get(fingerprint)
+        return known.place if known is not None and known.is_linked else None
 
     def remove(self, fingerprint: str) -> None:
         """Follow a machine no longer."""
@@ -88,11 +113,6 @@ class Neighbours:
             del self._all[fingerprint]
             self._running.pop(fingerprint).cancel()
             self._show()
-
-    def leave(self, fingerprint: str) -> None:
-        """A machine has said goodbye."""
-        if (known := self._all.get(fingerprint)) is not None:
-            known.left.set()
 
     async def close(self) -> None:
         """Follow nothing."""
@@ -102,51 +122,76 @@ class Neighbours:
         pauses_s = iter(PAUSES_S)
         while True:
             neighbour.seen.clear()
-            neighbour.left.clear()
-            if await self._is_reached(neighbour):
+            begun_s = self._clock.monotonic()
+            is_reached, why = await self._reach(neighbour)
+            if is_reached:
                 pauses_s = iter(PAUSES_S)
-                log.info("%s is gone: %s", neighbour.peer.name, neighbour.why)
+                log.info("the connection to %s has ended: %s", neighbour.peer.name, why)
                 neighbour.seen.clear()  # what was heard while it was there says nothing of its coming back
-            neighbour.told = neighbour.rtt_s = None
-            self._show()
+                if self._clock.monotonic() - begun_s >= STEADY_S:
+                    continue
+            self._note_away(neighbour, why)
             with suppress(TimeoutError):
                 async with asyncio.timeout(next(pauses_s, PAUSES_S[-1])):
                     await neighbour.seen.wait()
 
-    async def _is_reached(self, neighbour: Neighbour) -> bool:
-        """Follow it as long as it can be followed; whether it was reached."""
-        for address, port in dict.fromkeys(self._addresses(neighbour.peer)):
-            context = neighbour.way.tls
-            assert isinstance(context, Pinned)
-            link = asyncio.ensure_future(
-                follow(address, port, context, partial(self._hear, neighbour, (address, port)))
-            )
-            left = asyncio.ensure_future(neighbour.left.wait())
+    async def _reach(self, neighbour: Neighbour) -> tuple[bool, str]:
+        """Follow it as long as it can be followed; whether it was reached, and why it is followed no longer."""
+        context, why = neighbour.way.tls, ""
+        assert isinstance(context, Pinned)
+        for place in dict.fromkeys((*self._news.addresses(neighbour.peer), neighbour.place)):
+            neighbour.moved.clear()
+            link = asyncio.ensure_future(follow(*place, context, partial(self._hear, neighbour, place)))
+            moved = asyncio.ensure_future(neighbour.moved.wait())
             try:
-                await asyncio.wait((link, left), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((link, moved), return_when=asyncio.FIRST_COMPLETED)
             finally:
-                left.cancel()
+                moved.cancel()
                 link.cancel()
                 (error,) = await asyncio.gather(link, return_exceptions=True)
-            neighbour.why = str(error) if isinstance(error, LinkError) else "it has left"
-            if neighbour.told is not None:
-                return True
-        return False
+            why = str(error) if isinstance(error, LinkError) else "it is elsewhere now"
+            if neighbour.is_linked:
+                neighbour.is_linked = False
+                return True, why
+        return False, why
+
+    def _note_away(self, neighbour: Neighbour, why: str) -> None:
+        """Nothing of a machine is used until it is reached again."""
+        if neighbour.since is None:
+            neighbour.since = self._moment()
+            log.info("%s is gone: %s", neighbour.peer.name, why)
+        neighbour.why = f"away since {neighbour.since}: {why}"
+        neighbour.told = neighbour.rtt_s = None
+        for each in neighbour.peer.offers:
+            if self._is_used(backend_id := _id(neighbour, each)):
+                self._fleet.note_down(backend_id, why_down(backend_id, _unshared(neighbour)))
+
+    def _moment(self) -> str:
+        """Now, as people write it: 2026-05-24 18:07."""
+        minute = int(self._clock.local_minute())
+        return f"{self._clock.local_date()} {minute // 60:02}:{minute % 60:02}"
 
     def _hear(self, neighbour: Neighbour, place: tuple[str, int], told: MachineWords, rtt_s: float | None) -> None:
-        is_new, neighbour.told, neighbour.rtt_s, neighbour.why = neighbour.told is None, told, rtt_s, None
-        if is_new:
+        if not neighbour.is_linked:
             log.info("%s is reached at %s", neighbour.peer.name, place[0])
-            neighbour.profiles = {each.id: Profile(None, each.ttft_s, each.decode_tps) for each in told.backends}
-        neighbour.place = place
-        self._show()
+        neighbour.is_linked, neighbour.place, neighbour.told, neighbour.rtt_s = True, place, told, rtt_s
+        neighbour.since = neighbour.why = None
         for each in told.backends:
-            self._note(neighbour, each)
+            neighbour.profiles.setdefault(each.id, Profile(None, each.ttft_s, each.decode_tps))
+        offers = tuple(Offer(each.id, each.name, each.hardware) for each in told.backends)
+        if offers != neighbour.peer.offers:
+            neighbour.peer = replace(neighbour.peer, offers=offers)
+            self._news.keep(neighbour.peer)
+        self._show()
+        for words in told.backends:
+            self._note(neighbour, words)
+
+    def _is_used(self, backend_id: str) -> bool:
+        return self._fleet.has(backend_id) and self._fleet.view(backend_id).health is not Health.DISABLED
 
     def _note(self, neighbour: Neighbour, words: BackendWords) -> None:
         """What it says counts at once, without a health check."""
-        backend_id = _id(neighbour, words)
-        if self._fleet.has(backend_id) and self._fleet.view(backend_id).health is not Health.DISABLED:
+        if self._is_used(backend_id := _id(neighbour, words)):
             if words.why_not is None:
                 self._fleet.note_up(backend_id, self._probe(neighbour, words))
             else:
@@ -154,25 +199,21 @@ class Neighbours:
 
     def _show(self) -> None:
         self._shared.backends.set(
-            tuple(
-                BackendConfig(self._spec(each, words))
-                for each in self._all.values()
-                for words in (each.told.backends if each.told else ())
-            )
+            tuple(BackendConfig(self._spec(each, offer)) for each in self._all.values() for offer in each.peer.offers)
         )
 
-    def _spec(self, neighbour: Neighbour, words: BackendWords) -> BackendSpec:
+    def _spec(self, neighbour: Neighbour, offer: Offer) -> BackendSpec:
         host, port = neighbour.place
         base = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
         known = {each.value for each in Hardware}
         return BackendSpec(
-            id=_id(neighbour, words),
-            name=f"{words.name} on {neighbour.peer.name}",
+            id=_id(neighbour, offer),
+            name=f"{offer.name} on {neighbour.peer.name}",
             api=Api.OLLAMA,
-            endpoint=f"{base}/at/{words.id}",
-            hardware=Hardware(words.hardware) if words.hardware in known else Hardware.UNKNOWN,
+            endpoint=f"{base}/at/{offer.id}",
+            hardware=Hardware(offer.hardware) if offer.hardware in known else Hardware.UNKNOWN,
             flavor="ollama",
-            profile=neighbour.profiles.get(words.id, Profile()),
+            profile=neighbour.profiles.get(offer.id, Profile()),
             proxy="none",
             machine=neighbour.peer.name,
             is_local=False,
@@ -189,9 +230,7 @@ class Neighbours:
             backends = neighbour.told.backends if neighbour.told else ()
             words = next((each for each in backends if _id(neighbour, each) == spec.id), None)
             if words is None or words.why_not is not None:
-                why = neighbour.why if words is None else words.why_not
-                message = f"{spec.machine} does not share it now: {why or 'it is gone there'}"
-                raise ProxyError(ErrorKind.UPSTREAM_FAILED, message)
+                raise _unshared(neighbour, words)
             return self._probe(neighbour, words)
 
         return SharedBackend(spec, self._http, neighbour.way, told)
@@ -227,5 +266,14 @@ def _model(words: ModelWords) -> Model:
     )
 
 
-def _id(neighbour: Neighbour, words: BackendWords) -> str:
-    return f"{neighbour.peer.name}/{words.id}"
+def _id(neighbour: Neighbour, named: Offer | BackendWords) -> str:
+    return f"{neighbour.peer.name}/{named.id}"
+
+
+def _unshared(neighbour: Neighbour, words: BackendWords | None = None) -> ProxyError:
+    """Why a backend of a machine is not used now, by what the machine says of it."""
+    name, why = neighbour.peer.name, words.why_not if words else None
+    message = (
+        f"{name} is {neighbour.why}" if neighbour.why else f"{name} does not share it now: {why or 'it is gone there'}"
+    )
+    return ProxyError(ErrorKind.UPSTREAM_FAILED, message)

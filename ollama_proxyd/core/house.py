@@ -23,6 +23,15 @@ class Share(Enum):
 
 
 @value
+class Offer:
+    """A backend of a paired machine, by the words that it has there."""
+
+    id: str
+    name: str
+    hardware: str
+
+
+@value
 class Peer:
     """A paired machine. `fingerprint`: SHA-256 of its certificate, in hex. `address`: where it was last."""
 
@@ -32,6 +41,8 @@ class Peer:
     """PEM."""
     address: str
     port: int
+    offers: tuple[Offer, ...] = ()
+    """The backends that it had when it was there last."""
 
 
 @value

@@ -13,7 +13,7 @@ from ollama_proxyd.core.events import Event, Finished, FinishReason, Flow, Resum
 from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision import Decision
-from ollama_proxyd.core.policy.failing import being_tried
+from ollama_proxyd.core.policy.failing import being_tried, is_about_to_show
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import Assessment, assess, decide, rank
 from ollama_proxyd.core.policy.stall import bears, stalled_after_s
@@ -264,7 +264,7 @@ class Gateway:
         time_left_s, now_s = self.queries.left_s(query), self._deps.clock.monotonic()
         query = replace(query, time_left_s=time_left_s, now_s=now_s, tried=delivery.avoided)
         assessment, decision = self._decide(query, trace, delivery)
-        if not decision.ranked and being_tried(decision):
+        if not decision.ranked and is_about_to_show(decision):
             return decision
         return self._noted(query, trace, delivery, (assessment, decision))
 

@@ -17,15 +17,16 @@ from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.gate import Gate
 from ollama_proxyd.services.settings import QueueSettings
 from ollama_proxyd.services.waiting import Waiting
-from tests.fakes import FakeBackend, pass_by, reload, services_of, settle, spec_of
+from tests.fakes import FakeBackend, FakeFleet, pass_by, reload, services_of, settle, spec_of
 from tests.services.test_gateway import request
 
 
 class Engine(FakeBackend):
     """An engine that answers each request when a test says so."""
 
-    def __init__(self, backend_id: str, slots: int | None = None, **facts: Any) -> None:
-        super().__init__(spec_of(backend_id, slots=slots), **facts)
+    def __init__(self, backend_id: str, slots: int | None = None, place: str = "", **facts: Any) -> None:
+        spec = spec_of(backend_id, slots=slots)
+        super().__init__(replace(spec, endpoint=spec.endpoint + place), **facts)
         self.goes_on: list[asyncio.Event] = []
 
     async def answer(self, asked: Request, model: str) -> Any:
@@ -289,6 +290,28 @@ async def test_requests_wait_through_a_reload_and_are_refused_when_their_backend
     npu.finish()
     await settle()
     assert clients.tasks["a"].result() == "npu"
+
+
+@pytest.mark.parametrize("target", [None, "npu"])
+@pytest.mark.parametrize("is_up", [True, False])
+async def test_who_waits_for_a_backend_that_moved_waits_for_its_check_too(
+    bench: Bench, target: str | None, is_up: bool
+) -> None:
+    npu, moved = Engine("npu", slots=1), Engine("npu", slots=1, place="/elsewhere")
+    clients = await bench(npu)
+    await clients.ask("a")
+    await clients.ask("b", target=target)
+    moved.down = None if is_up else ProxyError(ErrorKind.UPSTREAM_FAILED, "refused")
+    assert isinstance(clients.services.fleet, FakeFleet)
+    clients.services.fleet.have(moved)
+    await pass_by(1)
+    assert not clients.tasks["b"].done()
+    await clients.services.health.check_all()
+    await pass_by(1)
+    if is_up:
+        assert moved.served == ["b"]
+    else:
+        assert (clients.error("b").code, clients.error("b").kind) == ("down", ErrorKind.UNAVAILABLE)
 
 
 async def test_a_backend_that_joins_takes_requests_that_wait(bench: Bench) -> None:

@@ -37,6 +37,12 @@ def being_tried(decision: Decision) -> frozenset[str]:
     )
 
 
+def is_about_to_show(decision: Decision) -> bool:
+    """Whether a backend may serve as far as is known, and a trial or its first check will show it."""
+    kept = ({no.code for no in each.rejections} for each in decision.rejected)
+    return bool(being_tried(decision)) or {"health_unknown"} in kept
+
+
 def why_aside(candidate: Candidate, query: Query) -> Reason:
     """Why a request does not go to a failing backend."""
     backend_id, breaker = candidate.view.spec.id, blocking_of(candidate, query)

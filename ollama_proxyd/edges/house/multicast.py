@@ -28,14 +28,17 @@ class Place(NamedTuple):
     """Where a machine is. pairing_port: where it waits for who knows its code, None where it shows none."""
 
     address: str
+    """The nearest of its addresses."""
     port: int
     pairing_port: int | None
+    addresses: frozenset[str] = frozenset()
 
 
 class Multicast:
     """One machine's part in mDNS, between `open` and `close`.
 
-    is_known: whether a number is a paired machine's. heard: told of those, with None when one says goodbye.
+    is_known: whether a number is a paired machine's. heard: told where those are. A goodbye only says that one is
+    not waited for: anyone in the network can send it, and a machine sends it also when its addresses change.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class Multicast:
         port: int,
         interfaces: Collection[str],
         is_known: Callable[[str], bool],
-        heard: Callable[[str, Place | None], None],
+        heard: Callable[[str, Place], None],
     ) -> None:
         self._number = number
         self._port = port
@@ -105,8 +108,6 @@ class Multicast:
             return
         if state_change is ServiceStateChange.Removed:
             self._others.pop(number, None)
-            if self._is_known(number):
-                self._heard(number, None)
             return
         if number in self._others or len(self._others) < MOST_HEARD:
             self._others[number] = name
@@ -134,10 +135,11 @@ class Multicast:
         info = AsyncServiceInfo(KIND, self._others.get(number, f"{number}.{KIND}"))
         if not await info.async_request(self._zeroconf.zeroconf, RESOLVE_MS):
             return None
-        address = nearest([told_by(each) for each in info.parsed_scoped_addresses(IPVersion.All)])
+        told = [told_by(each) for each in info.parsed_scoped_addresses(IPVersion.All)]
+        address = nearest(told)
         said = (info.decoded_properties or {}).get("pair") or ""
         pairing_port = int(said) if _PORT.fullmatch(said) else None
-        return Place(address, info.port, pairing_port) if address and info.port else None
+        return Place(address, info.port, pairing_port, frozenset(told)) if address and info.port else None
 
     async def _close(self) -> None:
         self._others.clear()
