@@ -21,11 +21,10 @@ class PrefixIndex:
     def cached_tokens(self, blocks: Sequence[int]) -> Mapping[str, float]:
         """How many tokens of a prompt each backend is likely to have read already; those without any are absent."""
         found: dict[str, float] = {}
-        lost = self._lost.get
+        lost, able = self._lost.get, None
         for count, block in enumerate(blocks, 1):
             readers = self._readers.get(block, _NONE)
-            able = [each for each in (found if count > 1 else readers) if readers.get(each) == lost(each, 0)]
-            able = able if count == 1 else [each for each in able if found[each] == (count - 1) * TOKENS_PER_BLOCK]
+            able = [each for each in (readers if able is None else able) if readers.get(each) == lost(each, 0)]
             if not able:
                 break
             found.update(dict.fromkeys(able, count * TOKENS_PER_BLOCK))

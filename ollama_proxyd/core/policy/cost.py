@@ -120,7 +120,7 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
         follow = followers.left_after(stay.wake_s + stay.load_s, len(asked.waits_s))
         stay, crowd = stay.shared(1 + follow), filled(crowd, view, candidate.model, follow)
     if asked.cached_tokens:
-        cached_tokens, cached_s, stay = _with_caches(candidate._replace(crowd=crowd), asked, stay)
+        cached_tokens, cached_s, stay = _with_caches(candidate, crowd, asked, stay)
     prefill_s = expected.prefill_s(asked.prompt_tokens - cached_tokens) * crowd.slow
     decode_s = expected.decode_s(asked.prompt_tokens, asked.output_tokens) * crowd.slow
     share_w, alone_s = power_w * crowd.share, (prefill_s + decode_s) / crowd.slow
@@ -145,20 +145,20 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     return Ranked(view.spec.id, candidate.model.name, *figures, *more, *others)
 
 
-def _with_caches(candidate: Candidate, asked: Demand, stay: Residence) -> tuple[float, float, Residence]:
+def _with_caches(candidate: Candidate, crowd: Crowd, asked: Demand, stay: Residence) -> tuple[float, float, Residence]:
     """How much of the prompt its cache holds, what that spares now, and the stay with what the next turn is spared.
 
     What reading more here than on another now spares the next turn counts as well.
     """
     is_cached = not stay.load_s  # with its model a cache leaves the memory
     tokens = asked.cached_tokens.get(candidate.view.spec.id, 0.0) if is_cached else 0.0
-    expected, slow, most = candidate.expected, candidate.crowd.slow, max(asked.cached_tokens.values())
+    expected, slow, most = candidate.expected, crowd.slow, max(asked.cached_tokens.values())
     read_s = expected.prefill_s(asked.prompt_tokens - tokens) * slow
     cached_s = max(expected.prefill_s(asked.prompt_tokens) * slow - read_s, 0.0) if tokens else 0.0
     if most > tokens:
         spared_s = NEXT_TURN * (read_s - expected.prefill_s(asked.prompt_tokens - most) * slow)
         if spared_s > 0:
-            spared_j = expected.power_w * candidate.crowd.share * spared_s
+            spared_j = expected.power_w * crowd.share * spared_s
             stay = Residence(*stay[:5], stay.spared_s + spared_s, stay.spared_j + spared_j, stay.keep_alive_s)
     return tokens, cached_s, stay
 

@@ -23,22 +23,8 @@ class Fit(NamedTuple):
     """One of them as it is now, and what it would meet if nothing else were at work on its chip."""
 
 
-class _Read(NamedTuple):
-    """How a prompt is read on a backend: by which line, and how many tokens of it."""
-
-    by: Line
-    tokens: float
-
-    @property
-    def joules(self) -> float:
-        """What it costs, with all else that does not depend on the answer."""
-        return self.by.fixed_j + self.by.read_j * self.tokens
-
-    @property
-    def seconds(self) -> float:
-        """How long it takes alone."""
-        first_s, each_s, _ = self.by.busy_s
-        return first_s + each_s * self.tokens
+_Read: TypeAlias = tuple[Line, float]
+"""How a prompt is read on a backend: by which line, and how many tokens of it."""
 
 
 class _Reading:
@@ -57,29 +43,31 @@ class _Reading:
 
     def work_s(self, number: int, write: float) -> float:
         """How long a backend would work alone."""
-        own = self.cached.get(number) or _Read(self.lines[number], self._tokens)
-        seconds, write_s = own.seconds, self.lines[number].busy_s[2] * write
+        by, tokens = self.cached.get(number) or (self.lines[number], self._tokens)
+        seconds, write_s = _read_s(by, tokens), self.lines[number].busy_s[2] * write
         if self.rest is not None:
-            rest_s = _Read(self.rest[number], self.rest_tokens).seconds
-            seconds -= NEXT_TURN * max(seconds - rest_s, 0.0)
+            seconds -= NEXT_TURN * max(seconds - _read_s(self.rest[number], self.rest_tokens), 0.0)
         return seconds + write_s
 
-    def less(self, costs: list[float]) -> list[float]:
-        """These costs less what the next turn bears of them: a share of what one now reads more than another."""
-        if self.rest is None:
-            return costs
-        whole, part = self._tokens, self.rest_tokens
-        found = [
-            cost_j - NEXT_TURN * own.turn_w * more_s
-            if (more_s := own.busy_s[0] + own.busy_s[1] * whole - rest.busy_s[0] - rest.busy_s[1] * part) > 0
-            else cost_j
-            for cost_j, own, rest in zip(costs, self.lines, self.rest, strict=True)
-        ]
-        for number, own in self.cached.items():
-            more_s = max(own.seconds - _Read(self.rest[number], part).seconds, 0.0)
-            less_j = _Read(self.lines[number], whole).joules + NEXT_TURN * own.by.turn_w * more_s
-            found[number] = costs[number] + own.joules - less_j
-        return found
+    def lower(self, costs: list[float]) -> None:
+        """Take off these costs what caches spare, and what the next turn bears.
+
+        That is a share of what one now reads more than another.
+        """
+        lines, cached, whole, part = self.lines, self.cached, self._tokens, self.rest_tokens
+        for number, rest in enumerate(self.rest or ()):
+            own = lines[number]
+            by, tokens = cached.get(number) or (own, whole)
+            if (more_s := _read_s(by, tokens) - _read_s(rest, part)) > 0:
+                costs[number] -= NEXT_TURN * by.turn_w * more_s
+            if tokens != whole:
+                costs[number] += by.fixed_j + by.read_j * tokens - own.fixed_j - own.read_j * whole
+
+
+def _read_s(by: Line, tokens: float) -> float:
+    """How long so much is read alone."""
+    first_s, each_s, _ = by.busy_s
+    return first_s + each_s * tokens
 
 
 class _Drawn(NamedTuple):
@@ -97,6 +85,8 @@ class Lines:
 
     def __init__(self) -> None:
         self._drawn: dict[LineKey, _Drawn] = {}
+        self._alone: dict[int, Alone] = {}
+        """Those that were drawn last, as they are for every kind of request."""
 
     def followed(self, changed: Iterable[int]) -> "Lines":
         """The same where some backends are no longer as they were."""
@@ -117,7 +107,7 @@ class Lines:
         costs, reading = _alone(drawn.costs, asked), _Reading(drawn.lines, asked.prompt_tokens)
         if asked.cached_tokens:
             self._note_cached(reading, key, asked, (fit, working))
-            costs = reading.less(costs)
+            reading.lower(costs)
         for at in [at for at, each in enumerate(drawn.lines) if each.sparing is not None]:
             costs[at] -= drawn.lines[at].most_spared_j(asked.now_s)
         for chip, numbers in fit.shared.items() if working else ():
@@ -136,14 +126,14 @@ class Lines:
     def _note_cached(self, found: _Reading, key: LineKey, asked: Demand, there: tuple[Fit, Working]) -> None:
         """Who has read a part of the prompt; with its model a cache leaves the memory."""
         by_tokens = {
-            tokens: self._of(key._replace(context=context_of(asked.prompt_tokens - tokens)), *there).lines
+            tokens: self._of(LineKey(context_of(asked.prompt_tokens - tokens), *key[1:]), *there).lines
             for tokens in set(asked.cached_tokens.values())
         }
         most = max(by_tokens)
         found.rest, found.rest_tokens = by_tokens[most], asked.prompt_tokens - most
         for backend_id, tokens in asked.cached_tokens.items():
             if (number := there[0].numbers.get(backend_id)) is not None and found.lines[number].is_loaded:
-                found.cached[number] = _Read(by_tokens[tokens][number], asked.prompt_tokens - tokens)
+                found.cached[number] = by_tokens[tokens][number], asked.prompt_tokens - tokens
 
     def _of(self, key: LineKey, fit: Fit, working: Working) -> _Drawn:
         """The lines of all that are fit, those that have changed drawn anew."""
@@ -151,15 +141,26 @@ class Lines:
         if known is not None and not known.stale:
             return known
         if known is None:
-            lines = [_drawn(fit.alone(number), key, fit, working) for number in range(fit.size)]
+            lines = [self._draw(number, key, fit, working) for number in range(fit.size)]
             found = _Drawn(lines, [each[:5] for each in lines], frozenset())
         else:
             found = _Drawn(list(known.lines), list(known.costs), frozenset())
             for number in known.stale:
-                found.lines[number] = _drawn(fit.alone(number), key, fit, working)
+                found.lines[number] = self._draw(number, key, fit, working)
                 found.costs[number] = found.lines[number][:5]
         self._drawn[key] = found
         return found
+
+    def _draw(self, number: int, key: LineKey, fit: Fit, working: Working) -> Line:
+        """The line of one, without its own part in the sums of a chip that it shares."""
+        if (alone := self._alone.get(number)) is None:
+            alone = self._alone[number] = fit.alone(number)
+        candidate, view, _ = alone
+        found, there = line(*alone, key), working.get(candidate.chip)
+        own = None if there is None else there.each.get(view.spec.id)
+        if own is None or candidate.chip not in fit.shared:
+            return found
+        return found.less_own(_second_j(own, key.others_price_w))
 
 
 def _alone(costs: Sequence[tuple[float, ...]], asked: Demand) -> list[float]:
@@ -175,16 +176,6 @@ def _alone(costs: Sequence[tuple[float, ...]], asked: Demand) -> list[float]:
         + (start_j / count if (count := most - less_each_s * start_s) > 1 else start_j)
         for fixed_j, read_j, write_j, start_j, start_s in costs
     ]
-
-
-def _drawn(alone: Alone, key: LineKey, fit: Fit, working: Working) -> Line:
-    """The line of one, without its own part in the sums of a chip that it shares."""
-    chip, view = alone[0].chip, alone[1]
-    found, there = line(*alone, key), working.get(chip)
-    own = None if there is None else there.each.get(view.spec.id)
-    if own is None or chip not in fit.shared:
-        return found
-    return found.less_own(_second_j(own, key.others_price_w))
 
 
 def _second_j(at_work: Neighbour | Neighbours, price_w: float) -> float:

@@ -220,7 +220,8 @@ def _order(fit: Sequence[Candidate], assessment: Assessment) -> tuple[tuple[Rank
 def _beyond(priced: Ranked, exceeded: tuple[Reason, ...], situation: Situation) -> Ranked:
     """The same with the limits that it exceeds, and what that costs."""
     added_j = late_j(exceeded, priced, situation)
-    return priced._replace(beyond=exceeded, late_j=added_j, cost_j=priced.cost_j + added_j)
+    backend_id, model, cost_j, *known = priced[:-2]
+    return Ranked(backend_id, model, cost_j + added_j, *known, added_j, exceeded)
 
 
 def _sorted(places: list[_Place]) -> list[_Place]:
