@@ -1,5 +1,7 @@
 """Who has read which beginning of a prompt."""
 
+import gc
+
 from ollama_proxyd.core.prefixes import BLOCK_BYTES, TOKENS_PER_BLOCK, blocks_of
 from ollama_proxyd.services.prefixes import PrefixIndex
 
@@ -31,6 +33,15 @@ def test_who_lost_its_cache_has_none_until_it_reads_again() -> None:
     assert set(index.cached_tokens(FIRST)) == {"b"}
     index.note("a", FIRST)
     assert set(index.cached_tokens(FIRST)) == {"a", "b"}
+
+
+def test_caches_that_were_lost_leave_nothing_behind() -> None:
+    index = PrefixIndex()
+    for _ in range(100):
+        index.note("a", FIRST)
+        index.forget("a")
+    index.note("a", FIRST)
+    assert sum(type(each).__name__ == "_Cache" for each in gc.get_objects()) == 1
 
 
 def test_the_least_recently_read_is_forgotten_first() -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 from ollama_proxyd.core.binding import chip_of, device_of
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.policy.priors import guessed_power_w, known_power_w
 from ollama_proxyd.core.readings import DeviceState
 from ollama_proxyd.core.reasons import Reason
@@ -110,16 +111,18 @@ def _all_of(there: Mapping[str, Neighbour]) -> Neighbours:
 
 def crowd(view: BackendView, model: Model, there: Neighbours | None) -> Crowd:
     """What one more request would meet: an engine of another device slows it as a whole, one in its batch each."""
-    if there is None:
-        return ALONE
+    return ALONE if there is None else _met(view, model, there, view.speeds.get(model.name, _UNSEEN))
+
+
+@by_identity
+def _met(view: BackendView, model: Model, there: Neighbours, speed: Speed) -> Crowd:
     own_id, own = view.spec.id, there.each.get(view.spec.id, _IDLE)
     batch, others = max(min(view.in_flight, view.slots - 1), 0), len(there.each) - (own is not _IDLE)
     if not others and not batch:
         return ALONE
-    seen = view.speeds.get(model.name, _UNSEEN).beside
     slowing, delayed = NEIGHBOUR_SLOWDOWN * others, NEIGHBOUR_SLOWDOWN * (there.awaited - own.awaited)
     delayed_w = NEIGHBOUR_SLOWDOWN * (there.power_w - own.power_w) if others else 0.0
-    for backend_id, times in seen.items():
+    for backend_id, times in speed.beside.items():
         if backend_id != own_id and (other := there.each.get(backend_id)) is not None:
             more = times - NEIGHBOUR_SLOWDOWN
             slowing, delayed = slowing + more, delayed + more * other.awaited
@@ -183,6 +186,8 @@ def _batch_of(view: BackendView, model: Model) -> _Batch:
 def own_crowd(view: BackendView, model: Model, there: Neighbours | None) -> Crowd:
     """The same as if nothing else were at work on the chip."""
     own = None if there is None else there.each.get(view.spec.id)
+    if there is not None and own is not None and len(there.each) == 1:
+        return crowd(view, model, there)
     return ALONE if own is None else crowd(view, model, Neighbours({view.spec.id: own}, own.awaited, own.power_w))
 
 
