@@ -53,13 +53,12 @@ class Carried:
         self._first_s: float | None = None
         self._status: int | None = None
         self._lease: Lease | None = None
-        self._hold(picked.backend_ids[0])
+        self._hold(0)
 
-    def _hold(self, backend_id: str) -> None:
-        """Take a slot there; one that was removed meanwhile has none."""
-        self.backend_id = backend_id
-        ranked = self.picked.decision.ranked
-        self.model = next((each.model for each in ranked if each.backend_id == backend_id), ranked[0].model)
+    def _hold(self, place: int) -> None:
+        """Take a slot of one of those that were picked; one that was removed meanwhile has none."""
+        self.backend_id = backend_id = self.picked.backend_ids[place]
+        self.model = self.picked.decision.ranked[place].model
         """The name that the backend has for the model."""
         self._begun_s = self._clock.monotonic()
         if self._fleet.has(backend_id):
@@ -79,7 +78,7 @@ class Carried:
         if served is not None and served != addresses[0]:
             self.end(None, ProxyError(ErrorKind.UPSTREAM_FAILED, "the gateway fell back on another endpoint"))
             if served in addresses:
-                self._hold(self.picked.backend_ids[addresses.index(served)])
+                self._hold(addresses.index(served))
         if self._lease is not None and status < 400:
             self._lease.begun(streams=self.request.stream)
 

@@ -113,15 +113,16 @@ def demand(query: Query, row: ModeRow, typical_tokens: float | None) -> Demand:
 def price(candidate: Candidate, asked: Demand) -> Ranked:
     """What the request would cost on this backend."""
     view, expected, crowd, price_w = candidate.view, candidate.expected, candidate.crowd, asked.price_of_time_w
-    power_w, cached_tokens, cached_s = expected.power_w, 0.0, 0.0
+    power_w, cached = expected.power_w, (0.0, 0.0)
     stay, stay_notes = candidate.keeping.at(view, asked.now_s)
     if asked.followers:
         followers = followers_of(asked.followers, view.spec.id)
         follow = followers.left_after(stay.wake_s + stay.load_s, len(asked.waits_s))
         stay, crowd = stay.shared(1 + follow), filled(crowd, view, candidate.model, follow)
     if asked.cached_tokens:
-        cached_tokens, cached_s, stay = _with_caches(candidate, crowd, asked, stay)
-    prefill_s = expected.prefill_s(asked.prompt_tokens - cached_tokens) * crowd.slow
+        prefill_s, cached, stay = _with_caches(candidate, crowd, asked, stay)
+    else:
+        prefill_s = expected.prefill_s(asked.prompt_tokens) * crowd.slow
     decode_s = expected.decode_s(asked.prompt_tokens, asked.output_tokens) * crowd.slow
     share_w, alone_s = power_w * crowd.share, (prefill_s + decode_s) / crowd.slow
     delay_j = (asked.others_price_w * crowd.delayed + crowd.delayed_w) * alone_s
@@ -141,12 +142,14 @@ def price(candidate: Candidate, asked: Demand) -> Ranked:
     told = expected.notes, stay_notes, (candidate.heat_note, candidate.noise_note)
     figures = (cost_j, energy_j, latency_s * 1000, power_w, time_s, queue_wait_s, prefill_s, decode_s, stay)
     more = (heat_j, money, money_j, price_w, told, expected.is_guess, asked.is_length_known, tariff)
-    others = (crowd, delay_j, noise_j, elsewhere_j, candidate.network_s, cached_tokens, cached_s)
-    return Ranked(view.spec.id, candidate.model.name, *figures, *more, *others)
+    others = (crowd, delay_j, noise_j, elsewhere_j, candidate.network_s)
+    return Ranked(view.spec.id, candidate.model.name, *figures, *more, *others, *cached)
 
 
-def _with_caches(candidate: Candidate, crowd: Crowd, asked: Demand, stay: Residence) -> tuple[float, float, Residence]:
-    """How much of the prompt its cache holds, what that spares now, and the stay with what the next turn is spared.
+def _with_caches(
+    candidate: Candidate, crowd: Crowd, asked: Demand, stay: Residence
+) -> tuple[float, tuple[float, float], Residence]:
+    """How long it reads; what its cache holds, and spares now; and the stay with what the next turn is spared.
 
     What reading more here than on another now spares the next turn counts as well.
     """
@@ -160,7 +163,7 @@ def _with_caches(candidate: Candidate, crowd: Crowd, asked: Demand, stay: Reside
         if spared_s > 0:
             spared_j = expected.power_w * crowd.share * spared_s
             stay = Residence(*stay[:5], stay.spared_s + spared_s, stay.spared_j + spared_j, stay.keep_alive_s)
-    return tokens, cached_s, stay
+    return read_s, (tokens, cached_s), stay
 
 
 class Line(NamedTuple):

@@ -194,6 +194,8 @@ def own_crowd(view: BackendView, model: Model, there: Neighbours | None) -> Crow
 def least_slowing(view: BackendView, model: Model) -> float:
     """How much longer another backend at work on the chip makes an answer at least, whichever it is."""
     seen = view.speeds.get(model.name, _UNSEEN).beside
+    if not seen:
+        return NEIGHBOUR_SLOWDOWN
     return min([NEIGHBOUR_SLOWDOWN, *[times for each, times in seen.items() if each != view.spec.id]])
 
 

@@ -58,7 +58,8 @@ class _Reading:
         for number, rest in enumerate(self.rest or ()):
             own = lines[number]
             by, tokens = cached.get(number) or (own, whole)
-            if (more_s := _read_s(by, tokens) - _read_s(rest, part)) > 0:
+            (first_s, each_s, _), (rest_s, rest_each_s, _) = by.busy_s, rest.busy_s
+            if (more_s := first_s + each_s * tokens - rest_s - rest_each_s * part) > 0:
                 costs[number] -= NEXT_TURN * by.turn_w * more_s
             if tokens != whole:
                 costs[number] += by.fixed_j + by.read_j * tokens - own.fixed_j - own.read_j * whole

@@ -135,7 +135,7 @@ def standing_tier(standing: tuple[Reason, ...], *, lifts_power: bool) -> Tier:
 
 def is_too_busy(exceeded: tuple[Reason, ...]) -> bool:
     """Whether a backend is busy for longer than the mode waits."""
-    return any(each.code == "mode_wait" for each in exceeded)
+    return "mode_wait" in [each.code for each in exceeded]
 
 
 def give_way(within: Ranked, over: Ranked) -> bool:
@@ -162,7 +162,7 @@ def is_any_too_busy(situation: Situation) -> bool:
 
 def late_j(exceeded: tuple[Reason, ...], priced: Ranked, situation: Situation) -> float:
     """What the time beyond the longest wait of the mode adds to the cost."""
-    if not is_too_busy(exceeded):
+    if not priced.queue_wait_s or not is_too_busy(exceeded):
         return 0.0
     wait_s = situation.query.waited_s + priced.queue_wait_s
     more_w = max(LATE_PRICE_W - priced.price_of_time_w, 0.0)

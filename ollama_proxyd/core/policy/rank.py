@@ -220,8 +220,7 @@ def _order(fit: Sequence[Candidate], assessment: Assessment) -> tuple[tuple[Rank
 def _beyond(priced: Ranked, exceeded: tuple[Reason, ...], situation: Situation) -> Ranked:
     """The same with the limits that it exceeds, and what that costs."""
     added_j = late_j(exceeded, priced, situation)
-    backend_id, model, cost_j, *known = priced[:-2]
-    return Ranked(backend_id, model, cost_j + added_j, *known, added_j, exceeded)
+    return Ranked._make((*priced[:2], priced.cost_j + added_j, *priced[3:-2], added_j, exceeded))
 
 
 def _sorted(places: list[_Place]) -> list[_Place]:

@@ -28,6 +28,8 @@ SUBSET_NAMESPACE, SUBSET_KEY = "envoy.lb.subset_hint", "x-gateway-destination-en
 ENDPOINT_NAMESPACE, SERVED_KEY = "envoy.lb", "x-gateway-destination-endpoint-served"
 MOST_HEADERS: Final = 1000
 _REQUEST_ID: Final = "x-request-id"
+_READ: Final = frozenset({":path", ":method", ":status", "content-type", "content-encoding", _REQUEST_ID, *FIELD_OF})
+"""The headers that mean something here."""
 _PLAIN_ID = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 
 
@@ -121,10 +123,12 @@ def read_head(message: Any) -> Head:
 
 
 def header_texts(headers: Any) -> Mapping[str, str]:
-    """Headers by name; of several of one name the first."""
+    """Headers that mean something here, by name; of several of one name the first."""
     found: dict[str, str] = {}
     for each in headers.headers[:MOST_HEADERS]:
-        found.setdefault(each.key.lower(), each.raw_value.decode("utf-8", "replace") if each.raw_value else each.value)
+        name = each.key.lower()
+        if name in _READ and name not in found:
+            found[name] = each.raw_value.decode("utf-8", "replace") or each.value
     return found
 
 

@@ -97,13 +97,14 @@ class Stream:
     def _work(self) -> None:
         """Answer the messages that are whole."""
         try:
-            while self._call is not None and (message := self._next()) is not None:
+            while self._heard and self._call is not None and (message := self._next()) is not None:
                 answers = self._call.take(message)
                 if not isinstance(answers, tuple):
                     self._is_busy = True
                     self._tasks.start("large", self._answer_later(answers))
                     return
-                self._answer(answers)
+                if answers:
+                    self._answer(answers)
         except Exception as error:  # noqa: BLE001 - one call may fail by a fault of ours; all others go on
             self._fail(error)
         self._after_work()

@@ -51,8 +51,8 @@ def _destination(addresses: str, part: str) -> bytes:
 
 def answered_by(picked: Picked, backend_id: str | None) -> bytes:
     """The head of an answer, with the backend that gave it, where that is known, and why the first one was picked."""
-    told = b"" if backend_id is None else _set_header(b"x-backend-used", backend_id.encode())
-    told += _set_header(b"x-routing-reason", _line(str(picked.decision.reason)).encode())
+    told = b"" if backend_id is None else _set_header(_BACKEND, backend_id.encode())
+    told += _set_header(_REASON, _line(str(picked.decision.reason)).encode())
     return _within(_HEAD_OF_ANSWER, told)
 
 
@@ -81,8 +81,9 @@ def pieces(part: str, body: bytes, *, ends: bool) -> Sequence[bytes]:
     return [*written, _within(path, _field(_BODY, pieces[-1]) + (_ENDS if ends else b""))]
 
 
-def _set_header(name: bytes, value: bytes) -> bytes:
-    return _field(_SET_HEADERS, _field(_HEADER, _field(_KEY, name) + _field(_RAW_VALUE, value)) + _OVERWRITES)
+def _set_header(key: bytes, value: bytes) -> bytes:
+    """A header of the answer; `key` is its name as a field."""
+    return _field(_SET_HEADERS, _field(_HEADER, key + _field(_RAW_VALUE, value)) + _OVERWRITES)
 
 
 def _written(message: Any) -> bytes:
@@ -107,12 +108,12 @@ def _line(text: str) -> str:
 
 def _varint(number: int) -> bytes:
     """A number as messages have it: seven bits a byte, the lowest first."""
-    written = bytearray()
-    while number >= 0x80:
-        written.append(number & 0x7F | 0x80)
-        number >>= 7
-    written.append(number)
-    return bytes(written)
+    if number < 0x80:
+        return _SHORT[number]
+    return _SHORT[number & 0x7F | 0x80] + _varint(number >> 7)
+
+
+_SHORT: Final = [bytes((number,)) for number in range(256)]
 
 
 def _field(tag: bytes, content: bytes) -> bytes:
@@ -142,6 +143,8 @@ _HEAD_OF_ANSWER: Final = (
 _SET_HEADERS: Final = _tag(pb.HeaderMutation, "set_headers")
 _HEADER: Final = _tag(pb.HeaderValueOption, "header")
 _KEY, _RAW_VALUE = _tag(pb.HeaderValue, "key"), _tag(pb.HeaderValue, "raw_value")
+_BACKEND: Final = _field(_KEY, b"x-backend-used")
+_REASON: Final = _field(_KEY, b"x-routing-reason")
 _OVERWRITES: Final = _tag(pb.HeaderValueOption, "append_action", is_number=True) + _varint(_OVERWRITE)
 _STREAMED: Final = (
     _tag(pb.BodyResponse, "response"),
