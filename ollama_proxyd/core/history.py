@@ -8,7 +8,7 @@ from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.energy import Energy, Source
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import FinishReason, Timings, Usage
-from ollama_proxyd.core.policy.decision import Decision, Ranked
+from ollama_proxyd.core.policy.decision import MOST_ALTERNATIVES, Decision, Ranked
 from ollama_proxyd.core.programs import KnownBy, Program
 from ollama_proxyd.core.requests import Json, Operation
 from ollama_proxyd.core.values import value
@@ -85,7 +85,7 @@ def _measured(ended: AttemptEnded) -> dict[str, Json]:
 
 
 def decided(decision: Decision | None) -> Values:
-    """What a decision foresaw of the backend that was chosen, and of the others."""
+    """What a decision foresaw of the backend that was chosen, and of the others that were priced."""
     if decision is None or not decision.ranked:
         return {}
     return {
@@ -93,7 +93,7 @@ def decided(decision: Decision | None) -> Values:
         "effective_mode": decision.effective_mode.value,
         "expected_tokens": number(decision.expected_tokens),
         "predicted": _terms(decision.ranked[0]),
-        "alternatives": [_alternative(each) for each in decision.alternatives(decision.ranked[0].backend_id)],
+        "alternatives": [_alternative(each) for each in decision.priced[1 : MOST_ALTERNATIVES + 1]],
     }
 
 

@@ -50,16 +50,19 @@ def test_failures_and_what_clients_left_come_back_so() -> None:
 
 
 def test_what_was_foreseen_is_kept_term_by_term_and_the_others_that_were_priced() -> None:
-    assert ENDED.decision is not None
-    values, (best, *others) = attempt_row(ENDED, 0.0, "npu").values, ENDED.decision.ranked
+    decision = ask()
+    values, (best, *others) = attempt_row(replace(ENDED, decision=decision), 0.0, "npu").values, decision.priced
     assert values["predicted"]["decode_s"] == float(f"{best.terms['decode_s']:.4g}")
     assert "wake_s" not in values["predicted"], "a term that is zero says nothing"
-    assert [each["backend"] for each in values["alternatives"]] == [each.backend_id for each in others]
+    assert [each["backend"] for each in values["alternatives"]] == [each.backend_id for each in others] == ["nvidia"]
+    assert len(decision.priced) == 2, "to write of a decision prices nothing"
 
 
 def test_only_so_many_alternatives_are_kept() -> None:
     many = tuple(replace(REFERENCE[0], spec=replace(REFERENCE[0].spec, id=f"n{at}")) for at in range(50))
-    values = attempt_row(replace(ENDED, decision=ask(many)), 0.0, "npu").values
+    decision = ask(many)
+    assert len(decision.ranked[:]) == 50
+    values = attempt_row(replace(ENDED, decision=decision), 0.0, "npu").values
     assert len(values["alternatives"]) == MOST_ALTERNATIVES
 
 

@@ -266,3 +266,23 @@ def test_a_table_that_was_followed_is_that_of_the_moment(changes: list[tuple[str
         tables._tables.clear()
         assert followed == tuple(rank(QUERY, tuple(fleet), UNKNOWN_SYSTEM, setting(Mode.BALANCED)).ranked)
         tables._tables.update(remembered)
+
+
+@given(fleets, queries, modes, machines)
+def test_the_others_are_named_without_being_priced_the_next_best_first(
+    fleet: FleetView, query: Query, mode: Mode, machine: SystemState
+) -> None:
+    decision = rank(query, fleet, machine, setting(mode))
+    chosen = decision.ranked[0].backend_id if decision.ranked else None
+    looked_at = [each.backend_id for each in decision.priced]
+    named = decision.named_alternatives(chosen)
+    assert [each.backend_id for each in decision.priced] == looked_at
+    assert [*named[: len(looked_at[1:])]] == looked_at[1:]
+    assert sorted(named) == sorted(each.backend_id for each in decision.alternatives(chosen))
+
+
+def test_what_was_not_priced_is_named_by_the_least_that_it_costs() -> None:
+    decision = rank(QUERY, many(20), UNKNOWN_SYSTEM, setting())
+    named, priced = decision.named_alternatives("b000"), decision.priced
+    assert len(priced) < len(named) == len(decision.alternatives("b000"))
+    assert named == tuple(each.backend_id for each in decision.alternatives("b000"))

@@ -76,6 +76,17 @@ async def test_many_requests_at_once_are_one_batch() -> None:
     await tasks.close()
 
 
+async def test_what_the_others_would_have_cost_is_reckoned_for_the_first_of_a_batch() -> None:
+    services = await services_of(*map(FakeBackend, ("npu", "igpu", "nvidia", "cpu")))
+    for _ in range(2):
+        await answer(services, request())
+    first, second, *_ = [values["alternatives"] for table, values in handed_over(services) if table == "attempts"]
+    assert len(first) == 3 > len(second) > 0
+    await answer(services, request())
+    third = handed_over(services)[-2][1]["alternatives"]
+    assert len(third) == 3
+
+
 async def test_nothing_wakes_the_machine_where_nothing_ends() -> None:
     clock = FakeClock()
     services = await services_of(FakeBackend("npu"), clock=clock)

@@ -1,6 +1,7 @@
 """The outcome of routing: every backend ranked or rejected, with its reasons by name."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, islice
 from typing import NamedTuple, overload
 
@@ -116,18 +117,37 @@ class Ranked(NamedTuple):
 
 
 class Ranking(Sequence[Ranked]):
-    """The backends of `backend_ids` in their order, the best first; each is priced when it is asked for."""
+    """The backends of `backend_ids` in their order, the best first; each is priced when it is asked for.
 
-    def __init__(self, backend_ids: frozenset[str], rest: Iterator[Ranked]) -> None:
+    `by_least` gives the ids of so many of them by the least that each can cost.
+    """
+
+    def __init__(
+        self, backend_ids: frozenset[str], rest: Iterator[Ranked], by_least: Callable[[int], Sequence[str]]
+    ) -> None:
         self.backend_ids = backend_ids
         self._rest = rest
+        self._by_least = by_least
         self._found: list[Ranked] = []
 
     @classmethod
     def led_by(cls, first: Ranked, others: Sequence[Ranked]) -> "Ranking":
         """The same backends with one of them before all others."""
         backend_ids = others.backend_ids if isinstance(others, Ranking) else frozenset([e.backend_id for e in others])
-        return cls(backend_ids, chain((first,), (each for each in others if each is not first)))
+        rest = (each for each in others if each is not first)
+        return cls(backend_ids, chain((first,), rest), partial(names_of, others))
+
+    @property
+    def priced(self) -> Sequence[Ranked]:
+        """Those that were asked for by now."""
+        return tuple(self._found)
+
+    def names(self, count: int) -> list[str]:
+        """The ids of the first of them; those that were not asked for stand by the least that they cost."""
+        names = [each.backend_id for each in self._found]
+        if len(names) < min(count, len(self.backend_ids)):
+            names += [each for each in self._by_least(count) if each not in names]
+        return names[:count]
 
     def __len__(self) -> int:
         return len(self.backend_ids)
@@ -152,6 +172,11 @@ class Ranking(Sequence[Ranked]):
 
     def __repr__(self) -> str:
         return repr(tuple(self))
+
+
+def names_of(ranked: Sequence[Ranked], count: int) -> Sequence[str]:
+    """The ids of the first of them; no more is priced for that."""
+    return ranked.names(count) if isinstance(ranked, Ranking) else [each.backend_id for each in ranked[:count]]
 
 
 class Rejected(NamedTuple):
@@ -183,11 +208,21 @@ class Decision:
         others = [each for each in self.ranked[: MOST_ALTERNATIVES + 1] if each.backend_id != backend_id]
         return others[:MOST_ALTERNATIVES]
 
+    def named_alternatives(self, backend_id: str | None) -> tuple[str, ...]:
+        """The ids of the same; those that the decision did not look at stand by the least that they cost."""
+        names = [each for each in names_of(self.ranked, MOST_ALTERNATIVES + 1) if each != backend_id]
+        return tuple(names[:MOST_ALTERNATIVES])
+
+    @property
+    def priced(self) -> Sequence[Ranked]:
+        """Those that were priced: the chosen one, and what the decision looked at beside it."""
+        return self.ranked.priced if isinstance(self.ranked, Ranking) else self.ranked
+
     def remembered(self, backend_id: str | None) -> "Decision":
-        """The same for the books: of a large fleet the best and the one that served, without what the rest rests on."""
+        """The same for the books: of a large fleet what was priced and the one that served, without all else."""
         if len(self.ranked) <= MOST_ALTERNATIVES + 1:
             return self
-        best = [*self.ranked[: MOST_ALTERNATIVES + 1]]
+        best = [*self.priced[: MOST_ALTERNATIVES + 1]]
         if all(each.backend_id != backend_id for each in best):
             best += [each for each in self.ranked if each.backend_id == backend_id]
         return replace(self, ranked=tuple(best))

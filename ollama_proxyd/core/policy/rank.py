@@ -1,6 +1,7 @@
 """Orders the backends for a request: those that may serve it, the best first, and why not the others."""
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from heapq import heappop, heappush
 from itertools import chain
 from math import isfinite
@@ -111,33 +112,48 @@ def _ordered(assessment: Assessment) -> tuple[Sequence[Ranked], tuple[Rejected, 
     aside = {each.view.spec.id for each in assessment.failing} if assessment.failing else frozenset[str]()
     if table.is_endangered or is_strict(situation) or limit_rules(situation.query):
         return *_order([each for each in table.in_fleet if each.view.spec.id not in aside], assessment), ()
-    backend_ids = table.able - aside if aside else table.able
     if len(table.order) == 1 and not aside:
         return (_priced(table.candidate(0), assessment),), (), ()
     least_j = table.least_costs(assessment.asked)
-    return Ranking(backend_ids, _lazily(assessment, least_j, {table.numbers[each] for each in aside})), (), least_j
+    return _ranking(assessment, least_j, aside), (), least_j
 
 
-def _lazily(assessment: Assessment, least_j: Sequence[float], aside: set[int]) -> Iterator[Ranked]:
+def _ranking(assessment: Assessment, least_j: Sequence[float], aside: AbstractSet[str]) -> Ranking:
     """The same as `_order` for a request that nothing refuses, each priced when it is asked for."""
-    situation, table = assessment.situation, assessment.table
-    tiers = table.by_tier(lifts_power=lifts_power(situation))
+    table, found = assessment.table, dict[int, Ranked]()
+    tiers = table.by_tier(lifts_power=lifts_power(assessment.situation))
     if aside:
-        tiers = {each: [number for number in numbers if number not in aside] for each, numbers in tiers.items()}
+        left = {table.numbers[each] for each in aside}
+        tiers = {each: [number for number in numbers if number not in left] for each, numbers in tiers.items()}
 
     def priced(number: int) -> Ranked:
-        return _priced(table.candidate(number), assessment)
+        if (known := found.get(number)) is None:
+            known = found[number] = _priced(table.candidate(number), assessment)
+        return known
 
-    ways = {each: _in_order(least_j, numbers, priced) for each, numbers in tiers.items() if numbers}
-    if Tier.WITHIN in ways and Tier.BEYOND in ways:
-        over, best = tiers[Tier.BEYOND], next(ways[Tier.WITHIN])
-        ways[Tier.WITHIN] = chain((best,), ways[Tier.WITHIN])
-        is_dearer = is_too_busy(best.beyond) or not min([least_j[number] for number in over]) >= best.cost_j
-        if is_dearer and give_way(best, next(_in_order(least_j, over, priced))):
-            ways[Tier.WITHIN] = _in_order(least_j, sorted([*tiers[Tier.WITHIN], *over]), priced)
-            del ways[Tier.BEYOND]
-    for each in sorted(ways):
-        yield from ways[each]
+    groups = [tiers[each] for each in sorted(tiers) if tiers[each]]
+    within, over = tiers.get(Tier.WITHIN), tiers.get(Tier.BEYOND)
+    if within and over and _is_one(within, over, least_j, priced):
+        groups[:2] = [sorted([*within, *over])]
+
+    def by_least(count: int) -> list[str]:
+        numbers = list[int]()
+        for each in groups:
+            numbers += sorted(each, key=least_j.__getitem__) if len(numbers) < count else ()
+        return [table.fleet[table.order[number]].spec.id for number in numbers[:count]]
+
+    rest = chain.from_iterable([_in_order(least_j, numbers, priced) for numbers in groups])
+    return Ranking(table.able - aside if aside else table.able, rest, by_least)
+
+
+def _is_one(
+    within: Sequence[int], over: Sequence[int], least_j: Sequence[float], priced: Callable[[int], Ranked]
+) -> bool:
+    """Whether the limits of the mode give way to those beyond them."""
+    best = next(_in_order(least_j, within, priced))
+    if not is_too_busy(best.beyond) and min([least_j[number] for number in over]) >= best.cost_j:
+        return False
+    return give_way(best, next(_in_order(least_j, over, priced)))
 
 
 def _in_order(least_j: Sequence[float], numbers: Sequence[int], priced: Callable[[int], Ranked]) -> Iterator[Ranked]:

@@ -22,7 +22,7 @@ def routing(first: Routed) -> Any:
     told = pb.RoutingMetadata(
         backend=first.backend_id,
         reason=str(decision.reason),
-        alternatives=[each.backend_id for each in decision.alternatives(first.backend_id)],
+        alternatives=decision.named_alternatives(first.backend_id),
         queue_wait_ms=whole(first.queue_wait_s * 1000),
         ignored_fields=first.ignored_fields,
     )

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterable
-from operator import attrgetter
+from functools import lru_cache
 
 from ollama_proxyd.core.energy import Energy
 from ollama_proxyd.core.policy.decision import Decision, Ranked
@@ -37,7 +37,6 @@ MOST_CHARACTERS = 512
 
 _PLAIN = str.maketrans({"°": " ", "\u2013": "-", "\u2014": "-", "\u00d7": "x", "\u2019": "'"})
 """Signs that have a plain form which Unicode does not know: dashes, times, the apostrophe."""
-_ID = attrgetter("backend_id")
 
 
 def answered(first: Routed) -> dict[str, str]:
@@ -65,8 +64,8 @@ def routed(decision: Decision, backend_id: str | None, ignored_fields: Iterable[
     """The headers of a request for which a decision was made; `backend_id` None when no backend was tried."""
     ranked = decision.ranked
     used = ranked[0] if ranked and ranked[0].backend_id == backend_id else _of(ranked, backend_id)
-    others = ",".join(map(_ID, decision.alternatives(backend_id))) if len(ranked) > 1 or used is None else ""
-    headers = _headers(backend_id, str(decision.reason), used, others)
+    others = decision.named_alternatives(backend_id) if len(ranked) > 1 or used is None else ()
+    headers = _headers(backend_id, str(decision.reason), used, _listed(others) if others else NONE)
     if ignored := ", ".join(ignored_fields):
         headers[IGNORED_FIELDS] = header_text(ignored)
     return headers
@@ -81,14 +80,19 @@ def unrouted(why: str, backend_id: str | None = None) -> dict[str, str]:
     return _headers(backend_id, f"not routed: {why}")
 
 
-def _headers(backend_id: str | None, reason: str, used: Ranked | None = None, others: str = "") -> dict[str, str]:
+@lru_cache(maxsize=256)
+def _listed(backend_ids: tuple[str, ...]) -> str:
+    return header_text(",".join(backend_ids))
+
+
+def _headers(backend_id: str | None, reason: str, used: Ranked | None = None, others: str = NONE) -> dict[str, str]:
     return {
         BACKEND_USED: header_text(backend_id or NONE),
         ROUTING_REASON: header_text(reason),
         ESTIMATED_LATENCY: f"{used.latency_ms:.0f}" if used else UNKNOWN,
         ESTIMATED_POWER: f"{used.power_w:.1f}" if used else UNKNOWN,
         ESTIMATED_ENERGY: f"{used.energy_j:.2f}" if used else UNKNOWN,
-        ALTERNATIVES: header_text(others) if others else NONE,
+        ALTERNATIVES: others,
     }
 
 
