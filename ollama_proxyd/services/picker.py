@@ -119,7 +119,7 @@ class Picker:
         """Look anew at the backends that have changed; of a large fleet they are few from one request to the next."""
         seen, loads = self._seen, self._loads
         changed = set(compress(count(), map(is_not, views, seen)))
-        if len(seen) != len(views) or any(views[at].spec.id != seen[at].spec.id for at in changed):
+        if len(seen) != len(views) or [at for at in changed if views[at].spec.id != seen[at].spec.id]:
             self._loaded = [with_load(each, loads.of(each.spec.id)) for each in views]
             self._places = {each.spec.id: at for at, each in enumerate(views)}
         else:

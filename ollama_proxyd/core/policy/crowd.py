@@ -6,14 +6,14 @@ from math import sqrt
 from typing import NamedTuple, TypeAlias
 
 from ollama_proxyd.core.binding import chip_of, device_of
-from ollama_proxyd.core.fleet import BackendView, Model
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, Model
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.memo import by_identity
 from ollama_proxyd.core.policy.priors import guessed_power_w, known_power_w
 from ollama_proxyd.core.readings import DeviceState
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.slowing import NEIGHBOUR_SLOWDOWN
-from ollama_proxyd.core.watts import MORE_POWER
+from ollama_proxyd.core.watts import MORE_POWER, Watts
 
 
 class Neighbour(NamedTuple):
@@ -85,8 +85,10 @@ def at_work(
     for view in views:
         if not (view.in_flight or before):
             continue
-        backend_id, chip = view.spec.id, chip_of(view.spec, device_of(view.spec, devices))
-        now = _neighbour(view, background.get(backend_id, 0)) if view.in_flight else None
+        backend_id, (chip, power_w) = view.spec.id, _place(view.spec, devices, view.watts)
+        number, now = view.in_flight, None
+        if number:
+            now = Neighbour(number, max(number - background.get(backend_id, 0), 0), power_w)
         if before.get(chip, _NOTHING).each.get(backend_id) != now:
             changed[chip][backend_id] = now
     working = dict(before)
@@ -99,9 +101,11 @@ def at_work(
     return working
 
 
-def _neighbour(view: BackendView, background: int) -> Neighbour:
-    power_w = known_power_w(view) or guessed_power_w(view) or 0.0
-    return Neighbour(view.in_flight, max(view.in_flight - background, 0), power_w)
+@by_identity
+def _place(spec: BackendSpec, devices: tuple[DeviceState, ...], watts: Watts | None) -> tuple[str, float]:
+    """The chip of a backend, and what it draws at work."""
+    view = BackendView(spec, watts=watts)
+    return chip_of(spec, device_of(spec, devices)), known_power_w(view) or guessed_power_w(view) or 0.0
 
 
 def _all_of(there: Mapping[str, Neighbour]) -> Neighbours:
