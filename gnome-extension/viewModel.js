@@ -34,8 +34,7 @@ export const isHere = backend => !words(backend.Machine); // of this machine, an
 export const backendName = backend => words(backend.Name) || words(backend.Id) || _('Unnamed backend');
 
 function stateOf(backend) {
-    const {Health: health} = backend;
-    const outside = phrase(backend.OutsideMode);
+    const {Health: health, RestingUntilUnixSeconds: until} = backend, outside = phrase(backend.OutsideMode);
     return [
         [health === 'disabled' || backend.Enabled === false, 'off', _('Off')],
         [health === 'down', 'down', _('Down')],
@@ -43,6 +42,7 @@ function stateOf(backend) {
         [health !== 'up', 'unknown', _('Not checked yet')],
         [words(backend.Reason), 'degraded', _('Degraded')],
         [backend.TooHot === true, 'hot', _('Too hot')],
+        [known(until), 'resting', fill(_('Resting until {time}'), {time: new Date(1000 * until).toLocaleTimeString()})],
         [inFlight(backend) > 0, 'working', _('Answering')],
         [outside, 'outside', capital(outside)],
         [backend.Asleep === true, 'asleep', _('Asleep')],

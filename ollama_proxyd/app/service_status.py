@@ -3,8 +3,8 @@
 import math
 from collections.abc import AsyncGenerator, Callable
 
+from ollama_proxyd.core.backend_status import within_mode
 from ollama_proxyd.core.fleet_summary import sentence
-from ollama_proxyd.core.status import within_mode
 from ollama_proxyd.edges.host.notify import Notifier, now_usec
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell

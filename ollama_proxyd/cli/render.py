@@ -1,6 +1,7 @@
 """The daemon's JSON as text that a tired person can read; the keys are those of docs/http-api.md."""
 
 from collections.abc import Mapping, Sequence
+from time import localtime, strftime
 from typing import Any
 
 from ollama_proxyd.cli import render_engines
@@ -194,8 +195,11 @@ def state(each: Any) -> str:
         return "off until asked"
     if each["reason"]:
         return f"degraded: {each['reason']}"
-    if each["in_flight"]:
-        return f"serving {each['in_flight']}"
+    serving = f"serving {each['in_flight']}" if each["in_flight"] else ""
+    if (until_unix_s := each.get("resting_until_unix_seconds")) is not None:
+        return f"{serving and serving + ', '}resting until {strftime('%H:%M:%S', localtime(until_unix_s))}"
+    if serving:
+        return serving
     if each["too_hot"]:
         return "too hot"
     return "asleep" if each["asleep"] else "idle"

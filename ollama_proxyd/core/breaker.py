@@ -172,6 +172,11 @@ Breakers: TypeAlias = tuple[Breaker, ...]
 """Those of one backend that are not as new."""
 
 
+def rest_left_s(breakers: Breakers, now_s: float) -> float:
+    """For how long a backend takes no request, as it or the limit of its rate said; 0 where it takes them."""
+    return max([each.left_s(now_s) for each in breakers if each.is_resting(now_s)], default=0.0)
+
+
 class Failure(NamedTuple):
     """What a failed attempt teaches."""
 

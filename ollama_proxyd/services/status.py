@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from ollama_proxyd.core.backend_status import Moment, backend_status
 from ollama_proxyd.core.energy import Account
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.status import (
@@ -15,13 +16,18 @@ from ollama_proxyd.core.status import (
     Status,
     Today,
     UnloadingStatus,
-    backend_status,
     device_statuses,
 )
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.ledger import Ledger, Outcome
+from ollama_proxyd.services.ports import Clock
 
 REFUSED = Reason("refused_before_routing")
+
+
+def moment(clock: Clock) -> Moment:
+    """Now, on both clocks."""
+    return Moment(clock.monotonic(), clock.unix())
 
 
 def snapshot(services: Services) -> Status:
@@ -32,7 +38,7 @@ def snapshot(services: Services) -> Status:
         setting=setting,
         modes=governor.table,
         holds=governor.holds.value,
-        backends=tuple(backend_status(view, system, setting.row, services.clock.monotonic()) for view in fleet),
+        backends=tuple(backend_status(view, system, setting.row, moment(services.clock)) for view in fleet),
         queue=replace(services.admission.status(), deferred=services.gateway.deferral.waiting.value),
         devices=device_statuses(system, fleet),
         system=system,

@@ -1,6 +1,7 @@
 """What a backend's own limits keep out: requests a minute, and health checks that count in a row."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -33,6 +34,9 @@ async def test_a_backend_gets_so_many_requests_a_minute_and_others_go_elsewhere(
     assert 0 < int(refused.headers["Retry-After"]) <= 21
     told = (await ask(running, "/status")).json["backends"]
     assert [each["health"] for each in told] == ["up", "up"], "nothing has failed"
+    until_unix_s, never = [each["resting_until_unix_seconds"] for each in told]
+    assert 0 < until_unix_s - time.time() <= 22
+    assert never is None
 
 
 async def test_twenty_at_once_never_exceed_the_rate_of_a_backend(start: Start, engines: tuple[Engine, Engine]) -> None:

@@ -1,5 +1,6 @@
 """Texts read as a tired person would read them; the page about the command shows them as they are."""
 
+import time
 from typing import Any
 
 import pytest
@@ -126,6 +127,13 @@ def test_one_backend_is_shown_with_the_reason_for_every_gap() -> None:
         "  heat      unknown: no thermometer",
         "  sleep     unknown: it does not say",
     ]
+
+
+@pytest.mark.parametrize(("in_flight", "doing"), [(0, ""), (2, "serving 2, ")])
+def test_a_backend_that_its_rate_limit_keeps_from_requests_is_not_called_idle(in_flight: int, doing: str) -> None:
+    until = time.strftime("%H:%M:%S", time.localtime(1_800_000_000))
+    resting = {**NPU, "in_flight": in_flight, "resting_until_unix_seconds": 1_800_000_000.0}
+    assert render.state(resting) == f"{doing}resting until {until}"
 
 
 def test_a_device_that_is_too_hot_for_the_mode_is_called_so() -> None:

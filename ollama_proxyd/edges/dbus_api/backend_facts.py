@@ -5,10 +5,11 @@ from typing import Any
 
 from dbus_fast import Variant
 
+from ollama_proxyd.core.backend_status import LOADED_UNKNOWN, most_asked, rated_power_watts
 from ollama_proxyd.core.fleet import BYTES_PER_GB, BackendView
 from ollama_proxyd.core.policy.priors import measured_power_w
 from ollama_proxyd.core.readings import Unavailable
-from ollama_proxyd.core.status import LOADED_UNKNOWN, EnergyAccount, most_asked, rated_power_watts
+from ollama_proxyd.core.status import EnergyAccount
 from ollama_proxyd.edges.dbus_api.values import NO_REQUEST_YET, facts, int32, percent_of, reason_facts
 from ollama_proxyd.services.ledger import BackendTotals
 

@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from ollama_proxyd.core.backend_status import backend_status, within_mode
+from ollama_proxyd.core.breaker import rest_left_s
 from ollama_proxyd.core.fleet import BackendView, FleetView
 from ollama_proxyd.core.readings import SystemState
-from ollama_proxyd.core.status import backend_status, within_mode
 from ollama_proxyd.edges.dbus_api.backend_facts import account_rows, details, is_healthy, metrics, row
 from ollama_proxyd.edges.dbus_api.contract import ROOT_PATH, contract
 from ollama_proxyd.edges.dbus_api.engines import engine_properties, stop_engine
@@ -20,6 +21,7 @@ from ollama_proxyd.edges.dbus_api.values import number, properties
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.status import moment
 from ollama_proxyd.services.unloading import Unloader
 
 PARENT_PATH = f"{ROOT_PATH}/Backends"
@@ -60,7 +62,7 @@ class BackendObject:
     def _values(self) -> dict[str, Any]:
         services, spec = self._services, self.view.spec
         row = services.governor.setting.value.row
-        status = backend_status(self.view, services.system.value, row, services.clock.monotonic())
+        status = backend_status(self.view, services.system.value, row, moment(services.clock))
         return {"Engine": spec.flavor, "Endpoint": spec.endpoint, **properties(contract("Backend"), status)}
 
 
@@ -112,7 +114,16 @@ class Backends:
             self._services.gateway.deferral.waiting.follow(lambda _: self._move()),
             self._services.governor.setting.follow(lambda _: self._tell_steady()),
             calmly(self._moved, self._tell_measured, self._clock),
+            self._follow_rests(),
         )
+
+    async def _follow_rests(self) -> None:
+        """Tell when a backend takes requests again that the limit of its rate kept away; never returns."""
+        async for views in self._services.fleet.views.changes():
+            left_s = [rest_left_s(view.breakers, self._clock.monotonic()) for view in views if view.breakers]
+            if any(left_s):
+                await self._clock.sleep(min(filter(None, left_s)))
+                self._tell_steady()
 
     def _tell_fleet(self, views: FleetView) -> None:
         before = [backend.view for backend in self._by_id.values()]

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from ollama_proxyd.core.backend_status import asleep
 from ollama_proxyd.core.readings import DEVICE_READINGS, DeviceState, Maybe, Reading, SystemState, Unavailable, known
-from ollama_proxyd.core.status import asleep
 from ollama_proxyd.core.units import spelled
 from ollama_proxyd.core.values import value
 

@@ -18,6 +18,7 @@ from ollama_proxyd.edges.http_api.context import services_of
 from ollama_proxyd.edges.http_api.errors import ErrorRenderer
 from ollama_proxyd.edges.http_api.status_json import backend_json
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_object
+from ollama_proxyd.services.status import moment
 
 _WORDS = {
     HTTPStatus.BAD_REQUEST: "BadRequest",
@@ -132,10 +133,10 @@ async def health_of_one(request: web.Request) -> web.Response:
 
 def _health(request: web.Request) -> list[dict[str, Json]]:
     services = services_of(request)
-    system, row, now_s = services.system.value, services.governor.setting.value.row, services.clock.monotonic()
+    system, row, now = services.system.value, services.governor.setting.value.row, moment(services.clock)
     found = []
     for view in services.fleet.views.value:
-        told = backend_json(view, system, row, services.ledger.totals(view.spec.id), now_s)
+        told = backend_json(view, system, row, services.ledger.totals(view.spec.id), now)
         found.append({"Identifier": view.spec.id, "ActiveRequests": view.in_flight, **told})
     return found
 

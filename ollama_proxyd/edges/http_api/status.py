@@ -7,9 +7,9 @@ import msgspec
 from aiohttp import web
 
 from ollama_proxyd import __version__
+from ollama_proxyd.core.backend_status import backend_status, within_mode
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Health
-from ollama_proxyd.core.status import backend_status, within_mode
 from ollama_proxyd.edges.http_api import modeld
 from ollama_proxyd.edges.http_api.context import ENDPOINT, services_of, uptime_s
 from ollama_proxyd.edges.http_api.ollama import API_LEVEL
@@ -17,6 +17,7 @@ from ollama_proxyd.edges.http_api.status_events import events, whole
 from ollama_proxyd.edges.http_api.status_json import backend_json, fields_json, health_json, thermal_json
 from ollama_proxyd.edges.http_api.strict_json import json_reply, read_struct
 from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.status import moment
 
 GRPC_ENDPOINT: web.AppKey[Cell[str | None]] = web.AppKey("grpc_endpoint", Cell)
 """What clients of gRPC call, None where it is not served."""
@@ -64,8 +65,8 @@ async def backends(request: web.Request) -> web.Response:
     """Everything that is known of each backend, in configured order."""
     services = services_of(request)
     system, row, totals = services.system.value, services.governor.setting.value.row, services.ledger.totals
-    views, now_s = services.fleet.views.value, services.clock.monotonic()
-    return json_reply([backend_json(view, system, row, totals(view.spec.id), now_s) for view in views])
+    views, now = services.fleet.views.value, moment(services.clock)
+    return json_reply([backend_json(view, system, row, totals(view.spec.id), now) for view in views])
 
 
 async def switch(request: web.Request) -> web.Response:
@@ -83,8 +84,8 @@ async def switch(request: web.Request) -> web.Response:
             async with asyncio.timeout(CHECKED_WITHIN_S):
                 await services.health.check_new()
     row = services.governor.setting.value.row
-    now_s = services.clock.monotonic()
-    return json_reply(fields_json(backend_status(services.fleet.view(backend_id), services.system.value, row, now_s)))
+    view, now = services.fleet.view(backend_id), moment(services.clock)
+    return json_reply(fields_json(backend_status(view, services.system.value, row, now)))
 
 
 async def thermal(request: web.Request) -> web.Response:

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any
 
 from ollama_proxyd import __version__
+from ollama_proxyd.core.backend_status import BackendStatus, Moment, backend_status
 from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.core.breaker import Breaker
 from ollama_proxyd.core.budget import budget_fields
@@ -17,7 +18,7 @@ from ollama_proxyd.core.modes import ModeRow, ModeSetting, ModeTable
 from ollama_proxyd.core.readings import Reading, SystemState, Unavailable
 from ollama_proxyd.core.reasons import Reason, reason_fields
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.core.status import BackendStatus, DeviceStatus, Status, backend_status, device_statuses
+from ollama_proxyd.core.status import DeviceStatus, Status, device_statuses
 from ollama_proxyd.core.units import spelled
 from ollama_proxyd.services.ledger import BackendTotals
 
@@ -79,12 +80,12 @@ def hold_json(hold: Hold) -> dict[str, Json]:
 
 
 def backend_json(
-    view: BackendView, system: SystemState, row: ModeRow, totals: BackendTotals, now_s: float
+    view: BackendView, system: SystemState, row: ModeRow, totals: BackendTotals, now: Moment
 ) -> dict[str, Json]:
     """Everything about a backend: its status, what is configured, what was learned, what it has done."""
     spec, device = view.spec, device_of(view.spec, system.devices)
     return {
-        **fields_json(backend_status(view, system, row, now_s)),
+        **fields_json(backend_status(view, system, row, now)),
         "kind": spec.api.value,
         "engine": spec.flavor,
         "endpoint": spec.endpoint,
@@ -95,7 +96,7 @@ def backend_json(
         "rated_tokens_per_second": spec.profile.decode_tps,
         "price_per_million_input_tokens": None if spec.tariff is None else spec.tariff.input_price,
         "price_per_million_output_tokens": None if spec.tariff is None else spec.tariff.output_price,
-        "breakers": [_breaker(each, now_s) for each in view.breakers],
+        "breakers": [_breaker(each, now.monotonic_s) for each in view.breakers],
         "digests": {model.name: model.digest for model in view.models if model.digest},
         "learned": {model: _speed(speed) for model, speed in view.speeds.items()},
         "totals": _totals(totals),

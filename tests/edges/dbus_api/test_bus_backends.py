@@ -192,6 +192,19 @@ async def test_a_backend_of_another_machine_says_which(program: Program, desk: D
     assert (await program.get_all(path.removeprefix(f"{ROOT_PATH}/")))["Machine"] == "attic"
 
 
+async def test_a_backend_at_its_rate_limit_tells_until_when_and_when_that_is_over(program: Program, desk: Desk) -> None:
+    fleet = desk.services.fleet
+    until_unix_s = math.ceil(desk.clock.unix() + 30)
+    fleet.note_begun(fleet.members["npu"], None, 30.0)
+    news = [body[1] for where, _, body in await program.heard() if where == "Backends/npu"]
+    assert news == [{"RestingUntilUnixSeconds": until_unix_s}]
+    desk.clock.advance(31)
+    ((told, _, body),) = await program.heard()
+    assert told == "Backends/npu"
+    assert math.isnan(body[1].pop("RestingUntilUnixSeconds"))
+    assert not body[1]
+
+
 async def test_each_backend_is_an_object_with_every_property(program: Program) -> None:
     objects = await managed(program)
     assert set(objects) == {f"{ROOT_PATH}/Backends/{name}" for name in ("npu", "igpu", "nvidia", "cpu")}
@@ -199,6 +212,7 @@ async def test_each_backend_is_an_object_with_every_property(program: Program) -
     assert math.isnan(values.pop("TokensPerSecond"))
     assert values.pop("LoadedModels") == []
     assert math.isnan(values.pop("PowerWatts"))
+    assert math.isnan(values.pop("RestingUntilUnixSeconds"))
     assert math.isnan(values.pop("TemperatureCelsius"))
     assert values.pop("Unknown").keys() == {
         "LoadedModels",

@@ -62,6 +62,12 @@ def test_a_backend_s_state_is_one_word_whatever_it_does() -> None:
     assert told == ["switched off", "down", "not checked yet", "serving 2", "too hot", "asleep", "degraded", "ready"]
 
 
+def test_a_backend_that_its_rate_limit_keeps_from_requests_is_not_called_ready() -> None:
+    resting = {**BACKEND, "resting_until_unix_seconds": 1800000000}
+    word = run("words.js", f"it.state({json.dumps(resting)}).word")
+    assert re.fullmatch(r"resting until \d\d?:\d\d:\d\d( [AP]M)?", word)
+
+
 def test_a_backend_that_the_mode_uses_last_is_not_called_ready_nor_counted_among_the_first() -> None:
     outside = {**BACKEND, "outside_mode": {"reason": "not in this mode: 55 W > 15 W"}}
     said = run("words.js", f"it.state({json.dumps(outside)})")

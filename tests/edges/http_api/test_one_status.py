@@ -8,16 +8,17 @@ from typing import Any
 from dbus_fast.unpack import unpack_variants
 from prometheus_client.parser import text_string_to_metric_families
 
+from ollama_proxyd.core.backend_status import backend_status
 from ollama_proxyd.core.digits import shortened
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import Hardware
 from ollama_proxyd.core.readings import DeviceState, PowerState, Reading, SystemState
-from ollama_proxyd.core.status import backend_status
 from ollama_proxyd.edges.dbus_api.contract import contract
 from ollama_proxyd.edges.dbus_api.efficiency import listed
 from ollama_proxyd.edges.dbus_api.heat import device_rows
 from ollama_proxyd.edges.dbus_api.routing import Routing
 from ollama_proxyd.edges.dbus_api.values import facts, properties
+from ollama_proxyd.services.status import moment
 from tests.edges.http_api.conftest import Serve, Site
 from tests.fakes import FakeClock, reference_fleet
 
@@ -84,9 +85,7 @@ async def test_a_property_on_the_bus_has_the_value_of_its_key_over_http(serve: S
     for view in services.fleet.views.value:
         row = services.governor.setting.value.row
         on_the_bus = unpack_variants(
-            properties(
-                contract("Backend"), backend_status(view, services.system.value, row, services.clock.monotonic())
-            )
+            properties(contract("Backend"), backend_status(view, services.system.value, row, moment(services.clock)))
         )
         backend = over_http[view.spec.id]
         for name in on_the_bus.keys() - {"Unknown"}:

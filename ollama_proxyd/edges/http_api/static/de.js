@@ -314,6 +314,7 @@ export default {
   "Search the conversations": "Unterhaltungen durchsuchen",
   "Seed": "Startwert",
   "Send": "Senden",
+  "resting until {time}": "macht Pause bis {time}",
   "serving {count}": "bedient {count}",
   "Settings": "Einstellungen",
   "Several requests at once at one engine.": "Mehrere Anfragen zugleich bei einer Engine.",

@@ -314,6 +314,7 @@ export default {
   "Search the conversations": "Chercher dans les conversations",
   "Seed": "Graine",
   "Send": "Envoyer",
+  "resting until {time}": "au repos jusqu’à {time}",
   "serving {count}": "en sert {count}",
   "Settings": "Paramètres",
   "Several requests at once at one engine.": "Plusieurs requêtes à la fois sur un moteur.",

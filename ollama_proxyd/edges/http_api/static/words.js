@@ -1,6 +1,6 @@
 // Numbers and states in the words that people read; nothing here touches the page.
 
-import { amount, t } from "./i18n.js";
+import { amount, locale, t } from "./i18n.js";
 import { phrase } from "./reasons.js";
 
 const JOULES_PER_WH = 3600;
@@ -112,6 +112,7 @@ export function state(backend) {
   if (backend.health !== "up") return { icon: "unknown", word: t("not checked yet"), look: "off" };
   if (backend.off) return { icon: "asleep", word: t("off until asked"), look: "asleep" };
   if (backend.reason) return { icon: "down", word: t("degraded"), look: "warm" };
+  if (backend.resting_until_unix_seconds) return { icon: "off", word: t("resting until {time}", { time: new Date(1000 * backend.resting_until_unix_seconds).toLocaleTimeString(locale) }), look: "warm" };
   if (backend.in_flight) return { icon: "busy", word: t("serving {count}", { count: number(backend.in_flight) }), look: "busy" };
   if (backend.outside_mode) return { icon: backend.too_hot ? "hot" : "off", word: phrase(backend.outside_mode).text, look: "warm", lang: phrase(backend.outside_mode).lang };
   if (backend.too_hot) return { icon: "hot", word: t("too hot"), look: "warm" };
