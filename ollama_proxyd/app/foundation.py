@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import field, replace
 from functools import partial
 from typing import TypeAlias
@@ -10,7 +10,6 @@ from typing import TypeAlias
 from ollama_proxyd.app.engines import Engines, follow_pool
 from ollama_proxyd.app.loading_ahead import load_ahead
 from ollama_proxyd.config.settings import Config
-from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.clock import SystemClock
 from ollama_proxyd.edges.plumbing.http import HttpClient
@@ -30,6 +29,7 @@ from ollama_proxyd.services.health import HealthMonitor
 from ollama_proxyd.services.history import History
 from ollama_proxyd.services.inventory import BackendConfig, Backends
 from ollama_proxyd.services.keeper import Keeper, KeeperDeps
+from ollama_proxyd.services.kinship import Kinship
 from ollama_proxyd.services.learner import Learner
 from ollama_proxyd.services.ledger import Ledger
 from ollama_proxyd.services.meter import Meter
@@ -83,7 +83,7 @@ class Foundation:
         engines = Engines(config, clock, store, system)
         fleet = Fleet(make or engines.make, clock, learner.speeds, Switches(store))
         health, detector = HealthMonitor(fleet, clock, config.health), GpuLossDetector(fleet, learner)
-        meter, energy = _metered(fleet, sensing, ledger, clock, (learner.observe, detector.observe))
+        meter, energy = _metered(fleet, sensing, ledger, clock, learner, detector)
         governor = Governor(_tuned(config.modes, settings), config.default_mode, store, clock)
         admission = Admission(fleet, governor, activity, gate, clock, config.queue)
         history = History(kept, fleet, energy, clock)
@@ -207,15 +207,12 @@ class Foundation:
 
 
 def _metered(
-    fleet: Fleet,
-    sensing: Sensing,
-    ledger: Ledger,
-    clock: Clock,
-    observers: Sequence[Callable[[AttemptEnded], None]],
+    fleet: Fleet, sensing: Sensing, ledger: Ledger, clock: Clock, learner: Learner, detector: GpuLossDetector
 ) -> tuple[Meter, EnergyAccounts]:
     """Have everybody told of the attempts and requests that end, the books first."""
     meter, energy = Meter(sensing.system, fleet, clock), EnergyAccounts(sensing.system, fleet, clock)
-    for observe in (ledger.book, *observers, meter.observe, request_log.note_attempt):
+    learning = learner.observe, Kinship(fleet, learner).observe, detector.observe
+    for observe in (ledger.book, *learning, meter.observe, request_log.note_attempt):
         fleet.attempts.listen(observe)
     energy.booked.listen(ledger.charge)
     ledger.outcomes.listen(request_log.note)

@@ -125,7 +125,7 @@ def rated_power_watts(view: BackendView) -> float | Unavailable:
 
 def most_asked(view: BackendView) -> Speed:
     """What was learned of the model that was asked most."""
-    return max(view.speeds.values(), key=lambda speed: speed.samples, default=Speed())
+    return max([each for each in view.speeds.values() if each.samples], key=lambda each: each.samples, default=Speed())
 
 
 def _value(reading: Maybe[float]) -> float | Unavailable:

@@ -73,6 +73,8 @@ class Speed:
     """How many new requests it stands for; it falls with time. None: as many as taught it."""
     at_s: float = 0.0
     """When it was taught last, on the monotonic clock."""
+    kin: str | None = None
+    """The backend of the same kind that showed it, where this one has shown nothing; `samples` is 0 then."""
 
     def weight_at(self, now_s: float) -> float:
         """How many requests it stands for now: what was measured long ago may have changed since."""
@@ -93,6 +95,31 @@ class Speed:
         known = {"ttft_s": self.ttft_s, "decode_tps": self.decode_tps, "output_tokens": self.output_tokens}
         shown = frozenset(part for part, value in known.items() if value is not None)
         return replace(self.prior(self.at_s), samples=min(self.samples, 1), seen_once=shown | self.longer.keys())
+
+    def moved(self, own_id: str, backend_id: str) -> "Speed":
+        """The same as if another backend had shown it: what its own batch slows is that one's."""
+        own_slows = self.beside.get(own_id)
+        return replace(self, beside={} if own_slows is None else {backend_id: own_slows})
+
+    def as_kin(self, own_id: str, backend_id: str) -> "Speed":
+        """The same as a guess for another backend of its kind: one answer of that one replaces each part."""
+        known: dict[Part, float | None] = {"ttft_s": self.ttft_s, "decode_tps": self.decode_tps}
+        shown = self.longer.keys() | {part for part, value in known.items() if value is not None}
+        guess = self.moved(own_id, backend_id)
+        return replace(
+            guess, samples=0, weight=None, output_tokens=None, lengths={}, seen_once=frozenset(shown), kin=own_id
+        )
+
+    def slowed(self, backend_id: str, each: float, *, is_own: bool) -> "Speed":
+        """The same with how others slow it; speeds that were shown in a batch follow, as alone they were not seen."""
+        known = self.beside.get(backend_id, NEIGHBOUR_SLOWDOWN)
+        times = {part: (1 + each * crowd) / (1 + known * crowd) for part, crowd in self.crowds.items() if is_own}
+        return replace(
+            self,
+            beside={**self.beside, backend_id: each},
+            decode_tps=self.decode_tps and self.decode_tps * times.get("decode_tps", 1.0),
+            longer={part: speed * times.get(part, 1.0) for part, speed in self.longer.items()},
+        )
 
     def slowdown(self, beside: Mapping[str, float], own_id: str) -> float:
         """How many times longer an answer takes beside so many other requests, by backend."""
@@ -167,7 +194,9 @@ def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
     """
     before, tokens = speed or Speed(), _sane(answer.output_tokens)
     if answer.slowing is not None:
-        before = _with_slowing(before, answer, answer.slowing)
+        shown_by = answer.slowing.backend_id
+        now = answer.slowing.after(before.beside.get(shown_by, NEIGHBOUR_SLOWDOWN), DECAY)
+        before = before.slowed(shown_by, now, is_own=bool(answer.batch))
     lengths = _lengths(before.lengths, answer, tokens)
     if answer.is_cut and (tokens or 0.0) <= (before.output_tokens or 0.0):
         tokens = None  # it tells no more than was known
@@ -222,19 +251,6 @@ def _lengths(before: Mapping[Asker, Length], answer: Answer, tokens: float | Non
     if len(lengths) > MOST_LENGTHS:
         lengths.pop(next(iter(lengths)))
     return lengths
-
-
-def _with_slowing(before: Speed, answer: Answer, shown: Slowing) -> Speed:
-    """The same with how others slow it; speeds that were shown in a batch follow, since alone they were not seen."""
-    known = before.beside.get(shown.backend_id, NEIGHBOUR_SLOWDOWN)
-    now = shown.after(known, DECAY)
-    times = {part: (1 + now * crowd) / (1 + known * crowd) for part, crowd in before.crowds.items() if answer.batch}
-    return replace(
-        before,
-        beside={**before.beside, shown.backend_id: now},
-        decode_tps=before.decode_tps and before.decode_tps * times.get("decode_tps", 1.0),
-        longer={part: speed * times.get(part, 1.0) for part, speed in before.longer.items()},
-    )
 
 
 def _crowds(before: Speed, answer: Answer, share: float) -> Mapping[Part, float]:

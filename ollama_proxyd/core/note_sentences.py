@@ -23,6 +23,7 @@ NOTES: Mapping[str, str] = {
     "size_unknown": "its size is unknown",
     "mixture_of_experts": "only a part of a mixture of experts works for each token",
     "speed_measured": "speed measured in {samples} request[{is_many:?}s]",
+    "speed_of_kin": "speed estimated from what {backend_id}, of the same kind, has shown",
     "power_measured": "power measured {power_watts:.3g} W",
     "degraded": "degraded: {reason}",
     "power_of_radio": "power {power_watts:g} W is estimated for this machine's radio, since it runs elsewhere",

@@ -194,7 +194,8 @@ def _speed(subject: Subject, view: BackendView | None, weights: float) -> tuple[
         return None, "estimated"
     own = next((each for each in view.models if canonical(each.name) == canonical(subject.name)), None)
     for model in (own, _most_measured(view)):
-        if model is not None and model.size_bytes and (speed := view.speeds.get(model.name)) and speed.told_tps:
+        speed = None if model is None else view.speeds.get(model.name)
+        if model is not None and model.size_bytes and speed is not None and speed.samples and speed.told_tps:
             source = "estimated" if model is not own else "measured" if weights == model.size_bytes else "scaled"
             return speed.told_tps * model.size_bytes / weights, source
     if weights <= 0:
@@ -203,5 +204,6 @@ def _speed(subject: Subject, view: BackendView | None, weights: float) -> tuple[
 
 
 def _most_measured(view: BackendView) -> Model | None:
-    held = [each for each in view.models if each.name in view.speeds and each.size_bytes]
-    return max(held, key=lambda each: view.speeds[each.name].samples, default=None)
+    seen = {name: speed.samples for name, speed in view.speeds.items() if speed.samples}
+    held = [each for each in view.models if each.name in seen and each.size_bytes]
+    return max(held, key=lambda each: seen[each.name], default=None)

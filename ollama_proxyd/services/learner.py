@@ -60,7 +60,17 @@ class Learner:
             before.observe(ended)
         for backend_id, speeds in before._speeds.items():
             own = self._speeds.setdefault(backend_id, {})
-            own.update({model: speed.first_guess() for model, speed in speeds.items() if model not in own})
+            seen = {model for model, speed in own.items() if speed.samples}
+            own.update({model: speed.first_guess() for model, speed in speeds.items() if model not in seen})
+
+    def suppose(self, backend_id: str, model: str, guess: Speed) -> None:
+        """Take what its kin showed: all where a backend has shown nothing of a model, else what its batch slows."""
+        speeds = self._speeds.setdefault(backend_id, {})
+        own, each = speeds.get(model, _NOT_SEEN), guess.beside.get(backend_id)
+        if not own.samples:
+            speeds[model] = guess
+        elif each is not None:
+            speeds[model] = own.slowed(backend_id, each, is_own=True)
 
     def restart(self, ended: AttemptEnded) -> None:
         """Learn anew, from this attempt on."""

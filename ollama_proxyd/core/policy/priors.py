@@ -95,7 +95,8 @@ class Expectation(NamedTuple):
 def expect(view: BackendView, model: Model) -> Expectation:
     """What to expect of a backend with one of its models."""
     speed = view.speeds.get(model.name, _NOT_SEEN)
-    return _expect(view.spec, model, view.degraded, speed if speed.samples > 0 else _NOT_SEEN, view.watts)
+    is_told = speed.samples > 0 or (speed.kin is not None and not view.degraded)
+    return _expect(view.spec, model, view.degraded, speed if is_told else _NOT_SEEN, view.watts)
 
 
 @by_identity
@@ -115,6 +116,8 @@ def _expect(spec: BackendSpec, model: Model, degraded: Reason | None, speed: Spe
     notes = [*guesses]
     if speed.samples > 0:
         notes.append(Reason("speed_measured", samples=speed.samples, is_many=speed.samples > 1))
+    elif speed.kin is not None:
+        notes.append(Reason("speed_of_kin", backend_id=speed.kin))
     if degraded:
         notes.append(Reason("degraded", reason=degraded))
     if measured_w is not None:

@@ -72,7 +72,7 @@ def _tell_metrics(told: Any, view: BackendView, system: SystemState, totals: Bac
     spec = view.spec
     device = device_of(spec, system.devices)
     told.loaded_models.extend(each.name for each in view.loaded or ())
-    learned = [speed.ttft_s for speed in view.speeds.values() if speed.ttft_s is not None]
+    learned = [speed.ttft_s for speed in view.speeds.values() if speed.samples and speed.ttft_s is not None]
     ttft_s = learned[0] if learned else spec.profile.ttft_s
     if ttft_s is not None:
         told.avg_latency_ms = whole(ttft_s * 1000)

@@ -98,7 +98,7 @@ def backend_json(
         "price_per_million_output_tokens": None if spec.tariff is None else spec.tariff.output_price,
         "breakers": [_breaker(each, now.monotonic_s) for each in view.breakers],
         "digests": {model.name: model.digest for model in view.models if model.digest},
-        "learned": {model: _speed(speed) for model, speed in view.speeds.items()},
+        "learned": {model: _speed(speed) for model, speed in view.speeds.items() if speed.samples},
         "totals": _totals(totals),
     }
 

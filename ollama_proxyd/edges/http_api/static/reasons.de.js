@@ -214,6 +214,7 @@ export default {
   size_unknown: "seine Größe ist unbekannt",
   mixture_of_experts: "von einer Mischung aus Experten arbeitet für jedes Token nur ein Teil",
   speed_measured: "Tempo gemessen, {samples} Anfrage[{is_many:?}n]",
+  speed_of_kin: "Tempo geschätzt nach dem, was {backend_id}, von gleicher Art, gezeigt hat",
   power_measured: "Leistung gemessen: {power_watts:.3g} W",
   degraded: "eingeschränkt: {reason}",
   power_of_radio: "die Leistung von {power_watts:g} W ist für den Funk dieses Rechners geschätzt, da es anderswo läuft",

@@ -214,6 +214,7 @@ export default {
   size_unknown: "sa taille est inconnue",
   mixture_of_experts: "d’un mélange d’experts, une partie seulement travaille pour chaque jeton",
   speed_measured: "vitesse mesurée sur {samples} requête[{is_many:?}s]",
+  speed_of_kin: "vitesse estimée d’après ce que {backend_id}, de même type, a montré",
   power_measured: "puissance mesurée : {power_watts:.3g} W",
   degraded: "dégradé : {reason}",
   power_of_radio: "la puissance de {power_watts:g} W est estimée pour la radio de cette machine, puisqu’il tourne ailleurs",

@@ -1,0 +1,157 @@
+"""What one backend of a kind has shown is a guess for its like."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ollama_proxyd.core.attempts import AttemptEnded
+from ollama_proxyd.core.backend_status import Moment, most_asked
+from ollama_proxyd.core.events import FinishReason, Usage
+from ollama_proxyd.core.fleet import Hardware, Model, Profile
+from ollama_proxyd.core.learning import Speed
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
+from ollama_proxyd.core.policy.crowd import Neighbour, Neighbours, crowd
+from ollama_proxyd.core.policy.priors import expect
+from ollama_proxyd.core.readings import UNKNOWN_SYSTEM
+from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.core.slowing import NEIGHBOUR_SLOWDOWN
+from ollama_proxyd.edges.http_api.status_json import backend_json
+from ollama_proxyd.services.health import HealthMonitor
+from ollama_proxyd.services.kinship import Kinship
+from ollama_proxyd.services.learner import Learner
+from ollama_proxyd.services.ledger import BackendTotals
+from ollama_proxyd.services.switches import NOT_CHECKED
+from tests.fakes import FakeBackend, FakeClock, FakeFleet, spec_of
+
+MODEL = Model("tiny:latest")
+CARD = Profile(power_w=72.0, ttft_s=0.2, decode_tps=40.0)
+TRUE_TPS, TRUE_SLOWS = 30.0, 0.05
+
+
+def card(backend_id: str, profile: Profile = CARD, **facts: Any) -> FakeBackend:
+    return FakeBackend(spec_of(backend_id, hardware=Hardware.NVIDIA, profile=profile, slots=8, **facts))
+
+
+class Cards:
+    """Cards that learn from what ends on them."""
+
+    def __init__(self) -> None:
+        self.clock, self.learner = FakeClock(), Learner()
+        self.fleet = FakeFleet(self.clock, self.learner)
+        kinship = Kinship(self.fleet, self.learner)
+        self.fleet.attempts.listen(self.learner.observe)
+        self.fleet.attempts.listen(kinship.observe)
+        self.health = HealthMonitor(self.fleet, self.clock)
+
+    async def have(self, *backends: FakeBackend) -> None:
+        self.fleet.have(*backends)
+        await self.health.check_all()
+
+    def answers(self, backend_id: str, *batches: float) -> None:
+        """Answers beside so many others, as long as they truly take."""
+        for batch in batches:
+            writing_s = 39 * (1 + TRUE_SLOWS * batch) / TRUE_TPS
+            times = {"begun_s": 10.0, "first_s": 10.5, "ended_s": 10.5 + writing_s}
+            told: dict[str, Any] = {
+                "stream": True,
+                "usage": Usage(9, 40),
+                "finish": FinishReason.STOP,
+                "neighbours": batch,
+            }
+            told |= {"prompt_tokens": 9, **times}
+            self.fleet.attempts.publish(AttemptEnded(backend_id, MODEL.name, Operation.CHAT, "", **told))
+
+    def speed(self, backend_id: str) -> Speed:
+        return self.fleet.view(backend_id).speeds.get(MODEL.name, Speed())
+
+    def slows(self, backend_id: str) -> float:
+        """How much each other of its batch is taken to slow an answer there."""
+        view = replace(self.fleet.view(backend_id), in_flight=1)
+        met = crowd(view, MODEL, Neighbours({backend_id: Neighbour(1, 1, 72.0)}, 1, 72.0))
+        return met.slow - 1
+
+
+@pytest.fixture
+async def cards() -> Cards:
+    cards = Cards()
+    await cards.have(card("a"), card("b"), card("c", Profile(power_w=300.0, decode_tps=90.0)))
+    return cards
+
+
+async def test_what_one_has_shown_is_expected_of_its_like_and_said_to_be_estimated(cards: Cards) -> None:
+    before = expect(cards.fleet.view("b"), MODEL)
+    cards.answers("a", 0, 0, 0, 0)
+    after = expect(cards.fleet.view("b"), MODEL)
+    assert after.decode_tps[0] < before.decode_tps[0]
+    assert after.notes[-1] == Reason("speed_of_kin", backend_id="a")
+    assert expect(cards.fleet.view("a"), MODEL).decode_tps[0] == pytest.approx(TRUE_TPS)
+
+
+async def test_others_expect_nothing_of_it(cards: Cards) -> None:
+    cards.answers("a", 0, 0, 0, 0)
+    assert cards.speed("c") == Speed()
+
+
+async def test_one_answer_says_little_and_is_not_passed_on(cards: Cards) -> None:
+    cards.answers("a", 0)
+    assert cards.speed("b") == Speed()
+
+
+async def test_what_a_batch_slows_is_learned_of_the_kind_together(cards: Cards) -> None:
+    cards.answers("a", *[0] * 4)
+    for _ in range(8):
+        cards.answers("b", 7, 7, 7)
+        cards.answers("a", 0)
+    assert cards.slows("a") == pytest.approx(TRUE_SLOWS, abs=0.05)
+    assert cards.slows("b") == pytest.approx(TRUE_SLOWS, abs=0.05)
+    assert cards.slows("c") == pytest.approx(NEIGHBOUR_SLOWDOWN)
+    assert cards.speed("b").decode_tps == pytest.approx(TRUE_TPS, rel=0.25), "it was never seen alone"
+
+
+async def test_two_answers_of_its_own_count_by_themselves(cards: Cards) -> None:
+    cards.answers("a", 0, 0, 0, 0)
+    cards.learner.suppose("b", MODEL.name, Speed(9.0, 1.0, kin="a", seen_once=frozenset({"decode_tps"})))
+    cards.answers("b", 0, 0)
+    assert cards.speed("b").kin is None
+    assert expect(cards.fleet.view("b"), MODEL).decode_tps[0] == pytest.approx(TRUE_TPS)
+
+
+async def test_a_newcomer_starts_from_what_is_known_of_its_kind(cards: Cards) -> None:
+    cards.answers("a", 0, 0, 0, 0)
+    await cards.have(card("a"), card("d"))
+    assert (cards.speed("d").kin, cards.speed("d").decode_tps) == ("a", pytest.approx(TRUE_TPS))
+
+
+async def test_one_that_serves_worse_than_it_should_neither_teaches_nor_learns(cards: Cards) -> None:
+    cards.fleet.note_degraded("a", NOT_CHECKED)
+    cards.answers("a", 0, 0, 0, 0)
+    assert cards.speed("b") == Speed()
+    cards.answers("b", 0, 0, 0, 0)
+    assert cards.speed("a").kin is None
+
+
+@pytest.mark.parametrize("profile", [Profile(), Profile(keep_alive_s=9.0)])
+async def test_cards_of_which_no_figure_is_given_are_not_taken_to_be_alike(profile: Profile) -> None:
+    cards = Cards()
+    await cards.have(card("a", profile), card("b", profile))
+    cards.answers("a", 0, 0, 0, 0)
+    assert cards.speed("b") == Speed()
+
+
+async def test_a_guess_gives_way_to_what_answers_before_the_start_have_shown(cards: Cards) -> None:
+    cards.answers("a", 0, 0, 0, 0)
+    times: dict[str, Any] = {"stream": True, "usage": Usage(9, 40), "begun_s": 10.0, "first_s": 11.0, "ended_s": 15.0}
+    former = AttemptEnded("b", MODEL.name, Operation.CHAT, "", prompt_tokens=9, **times)
+    cards.learner.recall([former])
+    assert (cards.speed("b").kin, cards.speed("b").ttft_s) == (None, 1.0)
+
+
+async def test_no_surface_tells_a_guess_as_learned(cards: Cards) -> None:
+    cards.answers("a", 0, 0, 0, 0)
+    view = cards.fleet.view("b")
+    assert view.speeds
+    told = backend_json(view, UNKNOWN_SYSTEM, DEFAULT_TABLE[Mode.BALANCED], BackendTotals(), Moment(0.0, 0.0))
+    assert told["learned"] == {}
+    assert most_asked(view) == Speed()
