@@ -1,6 +1,7 @@
 """What is kept of each attempt and each request: figures and names, never a word of a prompt or an answer."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from math import isfinite
 from typing import TypeAlias
 
@@ -46,17 +47,17 @@ def _told(ended: AttemptEnded) -> dict[str, Json]:
     return {
         "backend": ended.backend_id,
         "model": name(ended.model),
-        "operation": ended.operation.value,
+        "operation": ended.operation._value_,
         "program": name(ended.program.name),
-        "program_known_by": ended.program.known_by.value,
+        "program_known_by": ended.program.known_by._value_,
         "stream": int(ended.stream),
         "spent": number(ended.spent) or 0.0,
         "currency": ended.currency if ended.spent else "",
         "result": _result(ended),
-        "error": None if ended.error is None else ended.error.value,
-        "fault": None if ended.fault is None else ended.fault.value,
+        "error": None if ended.error is None else ended.error._value_,
+        "fault": None if ended.fault is None else ended.fault._value_,
         "status": count(ended.status),
-        "finish": None if ended.finish is None else ended.finish.value,
+        "finish": None if ended.finish is None else ended.finish._value_,
         "resumed": int(ended.resumed),
     }
 
@@ -79,7 +80,7 @@ def _measured(ended: AttemptEnded) -> dict[str, Json]:
         "prefill_j": number(energy.prefill_j) or 0.0,
         "decoding_j": number(energy.decode_j) or 0.0,
         "load_j": number(energy.load_j) or 0.0,
-        "energy_source": energy.source.value,
+        "energy_source": energy.source._value_,
         "energy_error": number(energy.error_share),
     }
 
@@ -89,8 +90,8 @@ def decided(decision: Decision | None) -> Values:
     if decision is None or not decision.ranked:
         return {}
     return {
-        "mode": decision.mode.value,
-        "effective_mode": decision.effective_mode.value,
+        "mode": decision.mode._value_,
+        "effective_mode": decision.effective_mode._value_,
         "expected_tokens": number(decision.expected_tokens),
         "predicted": _terms(decision.ranked[0]),
         "alternatives": [_alternative(each) for each in decision.priced[1 : MOST_ALTERNATIVES + 1]],
@@ -149,7 +150,7 @@ def _energy(values: Values) -> Energy:
 
 def _result(ended: AttemptEnded) -> str:
     if ended.error is not None:
-        return ended.error.value
+        return ended.error._value_
     if ended.cancelled:
         return "cancelled"
     return "displaced" if ended.displaced else "moved" if ended.moved else OK
@@ -166,5 +167,6 @@ def _alternative(ranked: Ranked) -> Json:
     return {"backend": ranked.backend_id, "model": name(ranked.model), **shown}
 
 
+@lru_cache(maxsize=1024)
 def _short(value: float) -> float:
     return float(f"{value:.4g}")

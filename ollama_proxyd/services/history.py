@@ -169,12 +169,12 @@ def request_row(outcome: Outcome) -> Row:
             "unix_s": outcome.unix_s,
             "backend": outcome.backend_id,
             "model": None if outcome.model is None else name(outcome.model),
-            "operation": outcome.operation.value,
+            "operation": outcome.operation._value_,
             "program": name(outcome.hints.asker.program.name),
-            "program_known_by": outcome.hints.asker.program.known_by.value,
+            "program_known_by": outcome.hints.asker.program.known_by._value_,
             "priority": None if outcome.hints.priority is None else outcome.hints.priority.name.lower(),
-            "mode": None if decision is None else decision.mode.value,
-            "effective_mode": None if decision is None else decision.effective_mode.value,
+            "mode": None if decision is None else decision.mode._value_,
+            "effective_mode": None if decision is None else decision.effective_mode._value_,
             "attempts": outcome.attempts,
             "queue_wait_s": outcome.queue_wait_s,
             "total_s": outcome.total_s,
@@ -192,5 +192,5 @@ def _result(outcome: Outcome) -> str:
     if outcome.cancelled:
         return "cancelled"
     if outcome.error is not None:
-        return outcome.error.value
+        return outcome.error._value_
     return CACHED if outcome.is_cached else OK

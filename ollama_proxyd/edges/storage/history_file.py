@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ollama_proxyd.core.history import Row
+from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.storage.history_schema import MIGRATIONS
 from ollama_proxyd.edges.storage.settings import HistorySettings
 
@@ -34,7 +35,6 @@ OF_ROWS: Final = frozenset(
     {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG}
 )
 """Result codes of a row that no file takes (sqlite.org/rescode.html)."""
-_JSON: Final = msgspec.json.Encoder()
 SIDE_FILES: Final = ("", "-wal", "-shm")
 _ADDS: Final = {
     "devices": " ON CONFLICT DO UPDATE SET joules = joules + excluded.joules, error_j = error_j + excluded.error_j"
@@ -271,12 +271,19 @@ def _free_name(path: Path, suffix: str) -> Path:
     return next((each for each in names if not each.exists()), path.with_name(f"{path.name}.{suffix}"))
 
 
-def _insertion(row: Row) -> tuple[str, list[Any]]:
-    values = dict(row.values)
+def _insertion(row: Row) -> tuple[str, tuple[Any, ...]]:
+    values = row.values
     if "unix_s" in values:
-        values["day"] = day_of(float(values["unix_s"]))
-    plain = [_JSON.encode(each).decode() if isinstance(each, dict | list) else each for each in values.values()]
-    return _insert(row.table, tuple(values)), plain
+        values = {**values, "day": day_of(float(values["unix_s"]))}
+    return _insert(row.table, tuple(values)), tuple(values.values())
+
+
+def _as_json(value: Json) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+for _kind in (dict, list):
+    sqlite3.register_adapter(_kind, _as_json)  # asked for a value that is neither a number nor a text
 
 
 @lru_cache(maxsize=64)
