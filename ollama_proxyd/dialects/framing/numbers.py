@@ -11,6 +11,8 @@ _MOST_DIGITS = 15
 
 def count(told: Json) -> int | None:
     """A whole number from 0 on, which some engines write as text; None for anything else."""
+    if type(told) is int and 0 <= told < MOST:  # as nearly all are
+        return told
     if isinstance(told, str):
         told = int(told) if len(told) <= _MOST_DIGITS and told.isascii() and told.isdigit() else None
     if isinstance(told, bool) or not isinstance(told, int | float) or not 0 <= told < MOST:

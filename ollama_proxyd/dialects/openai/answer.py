@@ -10,6 +10,7 @@ from ollama_proxyd.dialects.framing.numbers import count, seconds
 from ollama_proxyd.dialects.framing.reported import Report, failed_ending, is_reported
 
 _S_PER_MS = 1e-3
+_UNTIMED = Timings()
 
 
 class AnswerFunction(msgspec.Struct):
@@ -91,10 +92,10 @@ class Choice(msgspec.Struct):
         return failed_ending(self.finish_reason)
 
     @property
-    def ending(self) -> str | None:
+    def ending(self) -> FinishReason | None:
         """The reason of its end, None where it goes on."""
         word = self.finish_reason
-        return word if word and is_reason(word) else None
+        return finish_reason(word) if word and is_reason(word) else None
 
     @property
     def stop_sequence(self) -> str | None:
@@ -187,7 +188,7 @@ _OTHER_REASONS = {
 
 def is_reason(word: str) -> bool:
     """Whether a word tells of an end; SGLang once wrote Python's None for a piece that others follow."""
-    return word.lower() not in {"", "none", "null"}
+    return word in FINISH_REASONS or word.lower() not in {"", "none", "null"}
 
 
 def finish_reason(word: str) -> FinishReason:
@@ -209,9 +210,10 @@ def _told(usage: WireUsage) -> Usage | None:
     return Usage(prompt, completion, count(details.get("cached_tokens")) if isinstance(details, dict) else None)
 
 
-def _first_count(*told: Json) -> int | None:
+def _first_count(told: Json, newer: Json) -> int | None:
     """The count under its own name, or under that of OpenAI's newer API."""
-    return next((found for each in told if (found := count(each)) is not None), None)
+    found = count(told)
+    return count(newer) if found is None else found
 
 
 def _counted(timings: WireTimings) -> Usage | None:
@@ -225,7 +227,7 @@ def _counted(timings: WireTimings) -> Usage | None:
 def timings_of(timings: WireTimings | None) -> Timings:
     """The engine's own clock in seconds."""
     if timings is None:
-        return Timings()
+        return _UNTIMED
     return Timings(prompt_s=seconds(timings.prompt_ms, _S_PER_MS), decode_s=seconds(timings.predicted_ms, _S_PER_MS))
 
 

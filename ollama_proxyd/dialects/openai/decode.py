@@ -16,7 +16,6 @@ from ollama_proxyd.dialects.openai.answer import (
     AnswerMessage,
     Choice,
     Frame,
-    finish_reason,
     logprobs_of,
     timings_of,
     usage_of,
@@ -89,8 +88,8 @@ class ChunkDecoder(BlockDecoder):
 
     def hear(self, choice: Choice, usage: Usage | None) -> Delta | None:
         """What a piece of the answer says."""
-        if choice.ending:
-            self._reason, self._stop = finish_reason(choice.ending), choice.stop_sequence
+        if (ending := choice.ending) is not None:
+            self._reason, self._stop = ending, choice.stop_sequence
         message = choice.said
         delta = _delta(choice, message, self._calls.pieces(message), self._top_logprobs)
         if delta is None:
@@ -157,7 +156,7 @@ def decode_answer(body: bytes, top_logprobs: int | None = None) -> list[Event]:
     message = choice.said
     delta = _delta(choice, message, whole_calls(message), top_logprobs)
     usage = usage_of(frame.usage, frame.timings) or Usage()
-    reason = finish_reason(choice.ending or "stop")
+    reason = choice.ending or FinishReason.STOP
     finished = Finished(reason, usage, timings_of(frame.timings), stop_sequence=choice.stop_sequence)
     return [finished] if delta is None else [delta, finished]
 

@@ -1,6 +1,7 @@
 """How an answer ended that was passed on as it came."""
 
 from collections.abc import Iterable
+from operator import attrgetter
 
 import msgspec
 
@@ -14,7 +15,6 @@ from ollama_proxyd.dialects.openai.answer import (
     FRAME,
     Frame,
     WireTimings,
-    finish_reason,
     timings_of,
     usage_of,
 )
@@ -22,6 +22,8 @@ from ollama_proxyd.dialects.openai.errors import error_in_answer
 
 _FRAMES_WITHOUT_TEXT = 2
 """At the least the finish reason and [DONE] carry no token."""
+_UNTOLD = Usage()
+_HAS_MESSAGE = attrgetter("has_message")
 
 
 class _Vectors(msgspec.Struct):
@@ -45,8 +47,8 @@ def peek_usage(tail: bytes, frames_seen: int) -> Ending:
 def peek_answer(body: bytes) -> Ending:
     """What a whole answer says of its end and usage; one that every reader takes is complete. Never raises."""
     frame = readable(FRAME, body)
-    ending = _ending_in((frame,), Usage())
-    has_message = frame is not None and any(choice.has_message for choice in frame.choices or ())
+    ending = _ending_in((frame,), _UNTOLD)
+    has_message = frame is not None and any(map(_HAS_MESSAGE, frame.choices or ()))
     return Ending(ending.finished, ending.error is None and (has_message or _has_vectors(body)), ending.error)
 
 
@@ -57,7 +59,7 @@ def _has_vectors(body: bytes) -> bool:
 
 def _ending_in(frames: Iterable[Frame | None], estimate: Usage) -> Ending:
     """What the frames say, each later one over the earlier; the estimate where none of them tells it."""
-    usage = Usage()
+    usage = _UNTOLD
     timings: WireTimings | None = None
     reason: FinishReason | None = None
     error: Json = None
@@ -69,6 +71,6 @@ def _ending_in(frames: Iterable[Frame | None], estimate: Usage) -> Ending:
             usage = usage_of(frame.usage, frame.timings) or usage
         timings = frame.timings or timings
         for choice in frame.choices or ():
-            reason = finish_reason(choice.ending) if choice.ending else reason
+            reason = choice.ending or reason
     finished = Finished(reason or FinishReason.STOP, usage.or_else(estimate), timings_of(timings))
     return Ending(finished, reason is not None, error_in_answer(error) if error else None)

@@ -2,11 +2,10 @@
 
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
 
 from ollama_proxyd.core.administration import Role
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -137,7 +136,7 @@ def preflight_reply(request: web.Request) -> web.Response:
     )
 
 
-def add_cors_headers(request: web.Request, headers: CIMultiDict[str]) -> None:
+def add_cors_headers(request: web.Request, headers: MutableMapping[str, str]) -> None:
     """Let a page of a configured origin read this answer."""
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None and request.app[ACCESS].value.allows(origin):

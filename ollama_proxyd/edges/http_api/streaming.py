@@ -127,9 +127,10 @@ async def deliver(
         takes_trailers = _takes_trailers(request)
         if takes_trailers:
             headers[hdrs.TRAILER] = ", ".join(routing_headers.COSTS)
-        response = Answer({**headers, **_STREAM_HEADERS, "Content-Type": content_type or dialect.stream_type})
+        headers |= {**_STREAM_HEADERS, "Content-Type": content_type or dialect.stream_type}
+        response = Answer(headers)
         await response.prepare(request)
-        headers.clear()  # as the answer's own are
+        del headers  # as the answer has done
         has_words = content_type is None or content_type.startswith(dialect.stream_type)
         writing = _Writing(response, make_encoder, dialect.landmark)
         request[STARTED] = Started(response, partial(writing.broken, dialect) if has_words else None)

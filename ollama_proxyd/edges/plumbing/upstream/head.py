@@ -1,6 +1,5 @@
 """The heads of HTTP/1.1 messages: of requests as they are sent, of answers as they are taken."""
 
-import re
 from collections.abc import Mapping
 
 from multidict import CIMultiDict
@@ -8,7 +7,6 @@ from yarl import URL
 
 from ollama_proxyd.edges.plumbing.call import MOST_HEADER_BYTES, OWN_HEADERS
 
-_UNSAFE = re.compile(r"[\r\n\0]")
 MOST_HEADERS = 500
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 
@@ -21,16 +19,18 @@ class NotHttpError(Exception):
 
 def request_head(method: str, url: URL, headers: Mapping[str, str], size_bytes: int, *, keeps: bool) -> bytes:
     """The head of a request whose body has this size; raises ValueError for one that would not stay one."""
-    fields = [f"{name}: {value}" for name, value in {**OWN_HEADERS, **headers}.items()]
     target = url.raw_path_qs
-    if " " in target or _UNSAFE.search("".join((target, *fields))):
-        raise ValueError("a line end or a blank in the head of a request")
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {url.host_port_subcomponent}"]
+    lines += [f"{name}: {value}" for name, value in {**OWN_HEADERS, **headers}.items()]
     if size_bytes or method not in _BODILESS:
-        fields.append(f"Content-Length: {size_bytes}")
+        lines.append(f"Content-Length: {size_bytes}")
     if not keeps:
-        fields.append("Connection: close")
-    lines = "\r\n".join(fields)
-    return f"{method} {target} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n{lines}\r\n\r\n".encode()
+        lines.append("Connection: close")
+    head = "\r\n".join(lines)
+    ends = len(lines) - 1
+    if " " in target or "\0" in head or head.count("\r") != ends or head.count("\n") != ends:
+        raise ValueError("a line end or a blank in the head of a request")
+    return f"{head}\r\n\r\n".encode()
 
 
 def too_much(headers: int) -> NotHttpError:
