@@ -55,6 +55,11 @@ MOST_CHARACTERS = 4 * 1024 * 1024
 class Transcript:
     """The words of one answer that its client has; passed-on frames are read on demand, the first of many before."""
 
+    __slots__ = (
+        *("_characters", "_frames", "_has_calls", "_is_lost", "_is_thinking", "_packed_bytes", "_packs", "_passed"),
+        *("_plain_bytes", "_read", "_read_bytes", "_sample", "_text", "_thinking", "_tokens"),
+    )
+
     def __init__(self) -> None:
         self._read: Read | None = None
         self._frames: list[bytes] = []

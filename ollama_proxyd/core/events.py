@@ -140,16 +140,24 @@ class Flow:
     A consumer that does not pour it gets the same events from the generator, which also raises what breaks the answer.
     """
 
-    __slots__ = ("_failure", "_pour", "_was_poured")
+    __slots__ = ("_failure", "_pour", "_taps", "_was_poured")
 
     def __init__(self, pour: "Callable[[Tell], Awaitable[None]]") -> None:
         self._pour = pour
+        self._taps: tuple[Callable[[Tell], Tell], ...] = ()
         self._failure: ProxyError | None = None
         self._was_poured = False
+
+    def through(self, tap: "Callable[[Tell], Tell]") -> "Flow":
+        """The same, of which all goes through what `tap` makes of its consumer, until it is offered again."""
+        self._taps += (tap,)
+        return self
 
     async def pour(self, tell: "Tell") -> None:
         """Have each event told as it comes, until the last, or until `tell` says that it takes no more for now."""
         self._was_poured = True
+        for tap in reversed(self._taps):
+            tell = tap(tell)
         try:
             await self._pour(tell)
         except ProxyError as error:
@@ -157,7 +165,7 @@ class Flow:
 
     def was_poured(self) -> bool:
         """Whether it was since the last question; raises what broke the answer meanwhile."""
-        was_poured, self._was_poured = self._was_poured, False
+        was_poured, self._was_poured, self._taps = self._was_poured, False, ()
         if self._failure is not None:
             raise self._failure
         return was_poured

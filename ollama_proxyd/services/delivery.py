@@ -1,6 +1,6 @@
 """What one client has of its answer, over all backends that have a part in it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, cast
 
@@ -51,6 +51,12 @@ class Resumers:
 class Delivery:
     """One answer on its way to its client."""
 
+    __slots__ = (
+        *("_attempt", "_began", "_cost", "_failover", "_failures", "_former", "_restarted", "_tokens_before"),
+        *("__weakref__", "_transcript", "backend_id", "begun", "cause", "finished", "is_to_move", "left", "moved"),
+        *("request", "resumers", "since_s", "tried"),
+    )
+
     def __init__(self, request: Request, cost: Callable[[], Energy | None]) -> None:
         self._cost = cost
         self.request = request
@@ -73,12 +79,12 @@ class Delivery:
         """Why it moves, or moved last."""
         self.finished: Finished | None = None
         """The end of the whole answer."""
-        self.obstacle: Obstacle | None = None
-        """Why it did not go on where it broke."""
         self.backend_id: str | None = None
         """Where the answer comes from now, None while it comes from nowhere."""
         self._attempt: Attempt | None = None
         self._transcript = Transcript()
+        self._tokens_before = 0
+        """How many the client had from those before the present one."""
         self._former = Timings()
         self.is_to_move = False
         """Whether it is left at its next event."""
@@ -127,14 +133,18 @@ class Delivery:
         self._attempt, self.backend_id = attempt, attempt.ranked.backend_id
         self.left = _NONE
         self._transcript.read_by(accepted.read)
-        tokens, before = self._transcript.tokens, 0 if self.begun is None else self._transcript.tokens()
-        attempt.count_tokens = lambda: tokens() - before
+        self._tokens_before = 0 if self.begun is None else self._transcript.tokens()
+        attempt.count_tokens = self._tokens
         self.begun = self.begun or self.request
+
+    def _tokens(self) -> int:
+        """How many tokens the client has from the present attempt."""
+        return self._transcript.tokens() - self._tokens_before
 
     def hear(self, event: Event) -> Event:
         """The event as the client gets it: the end speaks of the whole answer."""
         if type(event) is Flow:
-            return self._heard(event)
+            return event.through(self._heard_by)
         if type(event) is not Finished:
             self._transcript.add(event)
             return event
@@ -151,21 +161,18 @@ class Delivery:
             return told
         return Timings(total_s=self._attempt.elapsed_s)
 
-    def _heard(self, flow: Flow) -> Flow:
-        """What flows, until the answer is about to move."""
+    def _heard_by(self, tell: Tell) -> Tell:
+        """A consumer of what flows, until the answer is about to move."""
         note, note_frame = self._transcript.add, self._transcript.add_frame
 
-        def pour(tell: Tell) -> Awaitable[None]:
-            def hear(event: Event | bytes) -> bool:
-                if type(event) is bytes:
-                    note_frame(event)
-                else:
-                    note(cast("Event", event))
-                return tell(event) and not self.is_to_move
+        def hear(event: Event | bytes) -> bool:
+            if type(event) is bytes:
+                note_frame(event)
+            else:
+                note(cast("Event", event))
+            return tell(event) and not self.is_to_move
 
-            return flow.pour(hear)
-
-        return Flow(pour)
+        return hear
 
     def _leave(self) -> None:
         self.is_to_move, self.backend_id = False, None

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -129,7 +130,7 @@ class ManagedBackend:
                         async for event in events:
                             has_begun = True
                             running.note_sign()
-                            yield _watched(event, running) if isinstance(event, Flow) else _with_load(event, load_s)
+                            yield _told(event, running, load_s)
                         return
                 except ProxyError as error:
                     if not await self._is_lost(running, error):
@@ -276,21 +277,20 @@ def _is_gone(path: str) -> bool:
     return False
 
 
-def _watched(flow: Flow, running: Running) -> Flow:
-    """What flows, of which each piece is a sign of life."""
+def _watched(running: Running, tell: Tell) -> Tell:
+    """A consumer of what flows, of which each piece is a sign of life."""
 
-    def pour(tell: Tell) -> Awaitable[None]:
-        def hear(event: Event | bytes) -> bool:
-            running.note_sign()
-            return tell(event)
+    def hear(event: Event | bytes) -> bool:
+        running.note_sign()
+        return tell(event)
 
-        return flow.pour(hear)
-
-    return Flow(pour)
+    return hear
 
 
-def _with_load(event: Event, load_s: float | None) -> Event:
-    """The last event, with how long the model was loaded for this request."""
+def _told(event: Event, running: Running, load_s: float | None) -> Event:
+    """The event with signs of life from what flows, and at the end with how long the model was loaded for it."""
+    if isinstance(event, Flow):
+        return event.through(partial(_watched, running))
     if load_s is None or not isinstance(event, Finished) or event.timings.load_s is not None:
         return event
     return replace(event, timings=replace(event.timings, load_s=load_s))

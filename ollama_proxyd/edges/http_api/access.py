@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 
 from ollama_proxyd.core.administration import Role
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.programs import Asker
 from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.context import ADMIN, RENDER_PATH, SERVED, SETTINGS
 from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER
@@ -44,14 +45,16 @@ def rules(settings: ServerSettings) -> AccessRules:
 
 
 class Door(web.RequestHandler):
-    """A connection that remembers whom it let in; over TLS transports take no weak reference, so it is kept here."""
+    """A connection that remembers who asks; over TLS transports take no weak reference, so it is kept here."""
 
-    __slots__ = ("let_in",)
+    __slots__ = ("asker", "let_in")
 
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self.let_in: Sequence[object] | None = None
         """The rules and headers of the last request that had the token, or needed none."""
+        self.asker: Asker | None = None
+        """The program behind it, once that was looked for."""
 
 
 def rules_of(request: web.Request) -> AccessRules:

@@ -4,11 +4,11 @@ import asyncio
 import logging
 import socket
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from aiohttp import hdrs, web
 
 from ollama_proxyd.core.programs import NOBODY, UNKNOWN, Asker, KnownBy, Program, of_user_agent
+from ollama_proxyd.edges.http_api.access import Door
 from ollama_proxyd.edges.http_api.settings import ServerSettings
 from ollama_proxyd.edges.plumbing.peers import Peers, is_from_here, pid_behind
 from ollama_proxyd.edges.plumbing.programs import ProgramSearch
@@ -27,21 +27,19 @@ class Programs:
 
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
-        self._askers: WeakKeyDictionary[Any, Asker] = WeakKeyDictionary()
         self._searches: dict[Any, asyncio.Task[None]] = {}
         self._search = ProgramSearch()
         self._turn = asyncio.Lock()
 
     async def of(self, request: web.Request, settings: ServerSettings) -> Asker:
         """Who sent a request; nobody where the configuration does not want it known."""
-        transport = request.transport
+        door, transport = request.protocol, request.transport
         if transport is None or not settings.names_programs:
             return NOBODY
-        asker = self._askers.get(transport)
-        if asker is None:
+        assert isinstance(door, Door)
+        if (asker := door.asker) is None:
             known = self._at_once(transport)
-            asker = Asker(known or of_user_agent(request.headers.get(hdrs.USER_AGENT, "")))
-            self._askers[transport] = asker
+            asker = door.asker = Asker(known or of_user_agent(request.headers.get(hdrs.USER_AGENT, "")))
             if known is None and len(self._searches) < MOST_SEARCHES:
                 search = asyncio.create_task(self._find(asker, transport), name="program of a connection")
                 self._searches[transport] = search

@@ -131,6 +131,7 @@ async def deliver(
         response = Answer(headers)
         await response.prepare(request)
         del headers  # as the answer has done
+        request.protocol.keep_alive(True)  # lets go of the timer of a connection that waits for requests
         has_words = content_type is None or content_type.startswith(dialect.stream_type)
         writing = _Writing(response, make_encoder, dialect.landmark)
         request[STARTED] = Started(response, partial(writing.broken, dialect) if has_words else None)

@@ -28,6 +28,11 @@ class Reply:
     waits of an answer: setting a deadline for each piece would cost more than reading it.
     """
 
+    __slots__ = (
+        *("_answer", "_asked_s", "_has_read", "_idle_s", "_is_waiting", "_left_s", "_limits", "_loop", "_noted_bytes"),
+        *("_time", "_timer", "broken", "content_type", "on_end", "status", "who"),
+    )
+
     def __init__(self, answer: Answer, who: str, due_s: float, idle_s: float, limits: Limits) -> None:
         self._answer = answer
         self._loop = asyncio.get_running_loop()

@@ -32,6 +32,12 @@ class Connection(asyncio.Protocol):
     as they come.
     """
 
+    __slots__ = (
+        *("_beside_bytes", "_error", "_fields", "_free", "_held_bytes", "_is_complete", "_is_framed", "_is_full"),
+        *("_is_head", "_is_paused", "_keeps", "_loop", "_parser", "_pieces", "_refusal", "_take", "_transport"),
+        *("_unsent", "_waiter", "has_received", "headers", "is_open", "status"),
+    )
+
     def __init__(self, free: Callable[["Connection"], None]) -> None:
         self._free = free
         self._loop = asyncio.get_running_loop()
