@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from ollama_proxyd.config.problems import ConfigError
 from ollama_proxyd.config.settings import Config
 from ollama_proxyd.config.written import written
-from ollama_proxyd.core.administration import Entry, Kept, Kind, Written
+from ollama_proxyd.core.administration import Entry, Kept, Kind, LeftOut, Written
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.storage.admin_file import AdminFile, admin_path
@@ -40,6 +41,12 @@ class _Fitting(NamedTuple):
     config: Config
     left_out: Sequence[tuple[Entry, ConfigError]]
 
+    @property
+    def told(self) -> Config:
+        """The configuration with what is left out of it, and why."""
+        rows = [LeftOut(each.kind, each.name, str(error)) for each, error in self.left_out]
+        return replace(self.config, left_out=tuple(rows))
+
 
 def load_with(load: Load, added: Sequence[Entry]) -> Config:
     """The configuration with the entries; those that contradict it are left out, with a warning.
@@ -49,7 +56,7 @@ def load_with(load: Load, added: Sequence[Entry]) -> Config:
     found = _fitting(load, added, ())
     for entry, error in found.left_out:
         log.warning("%s %s of the admin API is left out: %s", entry.kind.value, entry.name, error)
-    return found.config
+    return found.told
 
 
 def _fitting(load: Load, added: Sequence[Entry], must: Sequence[Entry]) -> _Fitting:
@@ -79,7 +86,7 @@ def _changed(load: Load, before: Sequence[Entry], after: Sequence[Entry]) -> Con
         return load(after)
     except ConfigError:
         out = {id(entry) for entry, _ in _fitting(load, before, ()).left_out}
-        return _fitting(load, after, [each for each in after if id(each) not in out]).config
+        return _fitting(load, after, [each for each in after if id(each) not in out]).told
 
 
 class RunningSettings:
@@ -121,6 +128,10 @@ class RunningSettings:
     def shown(self, kind: Kind) -> Sequence[dict[str, Json]]:
         """All of a kind that are in force, in the words of the file."""
         return list(self._now().values[kind.value])
+
+    def left_out(self) -> Sequence[LeftOut]:
+        """What is kept and not in force."""
+        return self._now().left_out
 
     def is_in_file(self, kind: Kind, name: str) -> bool:
         """Whether the file names one."""

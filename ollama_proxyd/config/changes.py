@@ -49,7 +49,7 @@ def until_restart(running: Config, new: Config) -> Config:
     token = running.server.token if _must_keep_token(running, new) else new.server.token
     server = replace(kept.server, token=token)
     kept = replace(kept, server=server, backends=new.backends, frontends=new.frontends)
-    return replace(kept, path=new.path, origins=new.origins, warnings=new.warnings)
+    return replace(kept, path=new.path, origins=new.origins, warnings=new.warnings, left_out=new.left_out)
 
 
 def _merged(running: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 from ollama_proxyd.config.problems import Origin, Problem
+from ollama_proxyd.core.administration import LeftOut
 from ollama_proxyd.core.answer_cache import CacheSettings
 from ollama_proxyd.core.budget import BudgetSettings
 from ollama_proxyd.core.engine_program import EngineSettings
@@ -196,3 +197,5 @@ class Config:
     origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)
     """Where each key was written that is not as by default."""
     warnings: tuple[Problem, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    """What the admin API keeps and the file contradicts."""

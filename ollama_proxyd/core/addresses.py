@@ -2,7 +2,7 @@
 
 from typing import Annotated, TypeAlias
 
-from ollama_proxyd.core.options import Like
+from ollama_proxyd.core.options import Like, Option
 
 BackendId: TypeAlias = Annotated[
     str,
@@ -11,6 +11,16 @@ BackendId: TypeAlias = Annotated[
         'an id of up to 64 letters, digits, ".", "_" and "-" that begins with a letter or digit '
         'and is not "none", which stands for no backend',
     ),
+]
+DisplayName: TypeAlias = Annotated[
+    str,
+    Like(
+        r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,128}$",
+        "a name of up to 128 characters in one line, without control characters",
+    ),
+]
+Name: TypeAlias = Annotated[
+    DisplayName, Option("backends[].", "The display name; null: the id.", written=DisplayName | None)
 ]
 _PCI_ADDRESS = "^([0-9A-Fa-f]{4}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}[.][0-7]$"
 UnitName: TypeAlias = Annotated[

@@ -44,6 +44,14 @@ class Entry(NamedTuple):
     values: Mapping[str, Json]
 
 
+class LeftOut(NamedTuple):
+    """An entry that is kept and not in force, since the file has come to contradict it."""
+
+    kind: Kind
+    name: str
+    why: str
+
+
 class Written(NamedTuple):
     """An option of the file as it is in force; `origin` is where its value was written, None where nowhere."""
 

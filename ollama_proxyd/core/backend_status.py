@@ -16,17 +16,9 @@ from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.values import value
 
 NOT_CONFIGURED = Unavailable.because("not_configured")
-
-
 NOT_LEARNED = Unavailable.because("not_learned")
-
-
 LOADED_UNKNOWN = Unavailable.because("loaded_unknown")
-
-
 NO_THERMOMETER = Unavailable.because("no_thermometer")
-
-
 SLEEP_UNKNOWN = Unavailable.because("sleep_unknown")
 
 

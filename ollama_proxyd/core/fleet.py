@@ -5,7 +5,7 @@ from dataclasses import field
 from enum import Enum
 from typing import Annotated
 
-from ollama_proxyd.core.addresses import BackendId, Endpoint, PciAddress, Proxy, UnitName, whole_pci_address
+from ollama_proxyd.core.addresses import BackendId, Endpoint, Name, PciAddress, Proxy, UnitName, whole_pci_address
 from ollama_proxyd.core.breaker import Breakers
 from ollama_proxyd.core.engine_program import EngineProgram
 from ollama_proxyd.core.failings import why_failing, worst
@@ -100,7 +100,7 @@ class BackendSpec:
     """A backend as configured or detected. `engine`: what the proxy runs for it; None where others run its engine."""
 
     id: Annotated[BackendId, Option("backends[].", "Its id in headers, logs and metrics, such as ollama-npu.")]
-    name: Annotated[str, Option("backends[].", "The display name; null: the id.", written=str | None)]
+    name: Name
     api: Annotated[
         Api,
         Without((Api.ANTHROPIC.value, Api.RESPONSES.value, Api.INFER.value)),

@@ -16,6 +16,7 @@ from ollama_proxyd.core.administration import (
     Entry,
     Kept,
     Kind,
+    LeftOut,
     Role,
     Token,
     Who,
@@ -46,6 +47,9 @@ class Settings(Protocol):
 
     def shown(self, kind: Kind) -> Sequence[dict[str, Json]]:
         """All of a kind that are in force, in the words of the file."""
+
+    def left_out(self) -> Sequence[LeftOut]:
+        """The entries that are kept and not in force, since the file contradicts them."""
 
     def is_in_file(self, kind: Kind, name: str) -> bool:
         """Whether the file names one, which then counts."""

@@ -156,6 +156,13 @@ async def test_a_kept_backend_that_contradicts_the_file_is_left_out_and_told(
     again = await start(config(engines), Demo.NEVER)  # npu is at the same address
     assert {each["id"] for each in (await ask(again, "/status")).json["backends"]} == {"gpu", "npu"}
     assert any("backends new of the admin API is left out" in line for line in lines)
+    (left_out,) = (await ask(again, "/configuration")).json["left_out"]
+    assert (left_out["kind"], left_out["name"]) == ("backends", "new")
+    ours = await desk(again)
+    told = {each["Identifier"]: each.get("LeftOut") for each in (await ours("GET", "/v1.0/backends"))[1]}
+    assert told == {"gpu": None, "npu": None, "new": left_out["why"]}
+    assert (await ours("DELETE", "/v1.0/backends/new"))[0] == 204
+    assert (await ask(again, "/configuration")).json["left_out"] == []
 
 
 async def test_each_role_may_do_what_it_says(start: Start, engines: tuple[Engine, Engine]) -> None:
@@ -240,6 +247,9 @@ async def test_no_token_is_kept_and_each_change_is_audited(
         ({"Identifier": "x", "Hostname": "127.0.0.1", "Port": 1, "unit": "a.service"}, "only the daemon's own"),
         ({"Hostname": "127.0.0.1"}, "Identifier is required"),
         ({"Identifier": 7}, "Identifier must be a text"),
+        ({"Identifier": "x" * 65, "endpoint": "http://127.0.0.1:1"}, "an id of up to 64 letters"),
+        ({"Identifier": "x", "endpoint": "http://127.0.0.1:1", "Name": "x" * 129}, "a name of up to 128 characters"),
+        ({"Identifier": "x", "endpoint": "http://127.0.0.1:1", "Name": "a\x1b[2Jb"}, "without control characters"),
     ],
 )
 async def test_what_is_wrong_changes_nothing_and_says_why(

@@ -255,6 +255,13 @@ TROUBLES: list[tuple[str, DoctorFacts, Level, str, str]] = [
         "/c:3: odd",
         "config edit",
     ),
+    (
+        "configuration",
+        replace(HEALTHY, left_out=({"kind": "backends", "name": "new", "why": "npu is at this address"},)),
+        Level.WARNING,
+        "backends new of the admin API is left out: npu is at this address",
+        "ollama-proxyctl admin delete backends new",
+    ),
     ("backends", replace(HEALTHY, status=with_backends()), Level.ERROR, "there is none", "start Ollama"),
     (
         "backends",

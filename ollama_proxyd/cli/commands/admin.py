@@ -156,10 +156,14 @@ def _models(found: Any) -> str:
 
 
 def _rows(found: Any) -> str:
-    rows = [
-        (each["Identifier"], each["Source"], each.get("endpoint") or ", ".join(each.get("hosts", ()))) for each in found
-    ]
+    rows = [(each["Identifier"], each["Source"], _where(each)) for each in found]
     return table(("name", "from", "at"), rows) if rows else "there are none"
+
+
+def _where(each: Any) -> str:
+    """Where it is, or why it is not in force."""
+    why = each.get("LeftOut")
+    return f"left out: {why}" if why else each.get("endpoint") or ", ".join(each.get("hosts", ()))
 
 
 def _tokens(found: Any) -> str:

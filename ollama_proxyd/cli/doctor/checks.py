@@ -62,13 +62,17 @@ def port(facts: DoctorFacts) -> Finding:
 
 
 def configuration(facts: DoctorFacts) -> Finding:
-    """Whether the file can be used."""
+    """Whether the file can be used, and all that was added beside it."""
     config = facts.config
     mend = "mend it with: ollama-proxyctl config edit"
     if config.errors:
         return Finding(Level.ERROR, "; ".join(config.errors), mend)
     if config.warnings:
         return Finding(Level.WARNING, "; ".join(config.warnings), mend)
+    if facts.left_out:
+        told = [f"{each['kind']} {each['name']} of the admin API is left out: {each['why']}" for each in facts.left_out]
+        which = f"{facts.left_out[0]['kind']} {facts.left_out[0]['name']}"
+        return Finding(Level.WARNING, "; ".join(told), f"{mend}, or: ollama-proxyctl admin delete {which}")
     return Finding(Level.OK, config.path or "there is no file, so the built-in defaults apply")
 
 

@@ -74,6 +74,8 @@ class DoctorFacts:
     old_daemon: bool
     backends: Any = ()
     """The answer to GET /backends."""
+    left_out: Any = ()
+    """What the admin API keeps and is not in force, as GET /configuration tells it."""
     house: Any = None
     """The answer to GET /house."""
     sockets: tuple[EngineSocket, ...] = ()

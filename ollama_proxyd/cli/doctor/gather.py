@@ -48,7 +48,8 @@ def gather(places: Places, url: str | None) -> DoctorFacts:
     no_session_bus, names = session_bus.find(BusType.SESSION, (session_bus.NAME, OLD_NAME))
     no_system_bus, services = session_bus.find(places.system_bus, (UPOWER, *POWER_PROFILES), or_startable=True)
     configured = client_url(loaded.server.host, loaded.server.port) if loaded else default_url()
-    http, status, backends, house, file = _daemon(url, configured, loaded.server.token if loaded else None)
+    http, status, backends, house, told = _daemon(url, configured, loaded.server.token if loaded else None)
+    file = None if told.get("path") is None else str(told["path"])
     if file is not None and file != config.path and os.path.lexists(file):  # it may be another machine's
         config, _ = _config(places, Path(file))
     return DoctorFacts(
@@ -65,6 +66,7 @@ def gather(places: Places, url: str | None) -> DoctorFacts:
         old_daemon=names.get(OLD_NAME, False),
         backends=backends,
         house=house,
+        left_out=told.get("left_out") or (),
         sockets=tuple(socket_of(each) for each in (status or {}).get("engines") or () if each.get("socket")),
     )
 
@@ -100,26 +102,25 @@ def _config(places: Places, named: Path | None = None) -> tuple[ConfigFacts, Con
     return ConfigFacts(path, warnings=tuple(map(str, loaded.warnings))), loaded
 
 
-def _daemon(url: str | None, configured: str, token: str | None) -> tuple[HttpFacts, Any, Any, Any, str | None]:
-    """Where the daemon is, and its status, backends, house and the file that it was started with, if it answers."""
+def _daemon(url: str | None, configured: str, token: str | None) -> tuple[HttpFacts, Any, Any, Any, dict[str, Any]]:
+    """Where the daemon is, and its status, backends, house and configuration, if it answers."""
     where = url or configured
     try:
         with reach(url, configured, token) as daemon:
             about = daemon.version()
             facts = HttpFacts(about["endpoint"], version=about["version"], grpc_endpoint=about.get("grpc_endpoint"))
-            return facts, daemon.get("/status"), daemon.get("/backends"), daemon.get("/house"), _file_of(daemon)
+            return facts, daemon.get("/status"), daemon.get("/backends"), daemon.get("/house"), _configuration(daemon)
     except Unreachable as error:
-        return _absent(where, is_silent=isinstance(error, Silent)), None, (), None, None
+        return _absent(where, is_silent=isinstance(error, Silent)), None, (), None, {}
     except Failed as error:
-        return HttpFacts(where, refusal=error.message), None, (), None, None
+        return HttpFacts(where, refusal=error.message), None, (), None, {}
 
 
-def _file_of(daemon: Client) -> str | None:
+def _configuration(daemon: Client) -> dict[str, Any]:
     try:
-        path = daemon.get("/configuration")["path"]
+        return dict(daemon.get("/configuration"))
     except Failed:  # of another version, or one that does not tell
-        return None
-    return None if path is None else str(path)
+        return {}
 
 
 def _absent(where: str, *, is_silent: bool) -> HttpFacts:

@@ -53,8 +53,16 @@ async def list_frontends(request: web.Request) -> web.Response:
 
 
 def _list(request: web.Request, kind: Kind) -> web.Response:
+    """All that are in force; then those that are kept and not in force, with the reason under "LeftOut"."""
     who_asks(request, Role.READ)
-    return json_reply([_shown(request, kind, each) for each in admin_of(request).settings.shown(kind)])
+    admin = admin_of(request)
+    kept = {each.name: each.values for each in admin.entries if each.kind is kind}
+    out = [
+        {**shown(kind, {**kept[each.name], kind.name_key: each.name}, is_in_file=False), "LeftOut": each.why}
+        for each in admin.settings.left_out()
+        if each.kind is kind and each.name in kept
+    ]
+    return json_reply([*(_shown(request, kind, each) for each in admin.settings.shown(kind)), *out])
 
 
 def _shown(request: web.Request, kind: Kind, values: dict[str, Json]) -> dict[str, Json]:

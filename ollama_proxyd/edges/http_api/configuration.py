@@ -9,7 +9,7 @@ from ollama_proxyd.edges.http_api.strict_json import json_reply
 
 
 async def configuration(request: web.Request) -> web.Response:
-    """The file's path, the options in force, and the backends and front ends that the file names."""
+    """The file's path, the options in force, what the file names, and what is kept beside it and not in force."""
     admin = request.app[ADMIN].value
     if admin is None:
         raise ProxyError(ErrorKind.UNAVAILABLE, "this daemon does not tell its configuration")
@@ -21,4 +21,5 @@ async def configuration(request: web.Request) -> web.Response:
         for kind in Kind
     }
     options = [each._asdict() for each in settings.written()]
-    return json_reply({"path": settings.path, "options": options, "named_in_file": named})
+    left_out = [{"kind": each.kind.value, "name": each.name, "why": each.why} for each in settings.left_out()]
+    return json_reply({"path": settings.path, "options": options, "named_in_file": named, "left_out": left_out})
