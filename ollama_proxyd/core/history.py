@@ -89,12 +89,13 @@ def decided(decision: Decision | None) -> Values:
     """What a decision foresaw of the backend that was chosen, and of the others that were priced."""
     if decision is None or not decision.ranked:
         return {}
+    ranked = decision.settled.ranked
     return {
         "mode": decision.mode._value_,
         "effective_mode": decision.effective_mode._value_,
         "expected_tokens": number(decision.expected_tokens),
-        "predicted": _terms(decision.ranked[0]),
-        "alternatives": [_alternative(each) for each in decision.priced[1 : MOST_ALTERNATIVES + 1]],
+        "predicted": _terms(ranked[0]),
+        "alternatives": [_alternative(each) for each in ranked[1 : MOST_ALTERNATIVES + 1]],
     }
 
 

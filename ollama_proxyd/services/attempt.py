@@ -35,12 +35,12 @@ class Attempt:
         "_begun_s",
         "_clock",
         "_cost",
-        "_decision",
         "_energy",
         "_lease",
         "_metered",
         "_request",
         "count_tokens",
+        "decision",
         "ended",
         "events",
         "finished",
@@ -54,7 +54,8 @@ class Attempt:
     ) -> None:
         self._lease = lease
         self._request = request
-        self._decision = decision
+        self.decision = decision
+        """What was foreseen, at last without what it rests on."""
         self.ranked = decision.ranked[0]
         self._clock = clock
         self._begun_s = clock.monotonic()
@@ -222,7 +223,7 @@ class Attempt:
             asked_s=self._asked_s,
             program=hints.asker.program,
             ended_unix_s=self._clock.unix(),
-            decision=self._decision,
+            decision=self.decision.settled,
         )
         return ended if error is None else replace(ended, **_what_ended_it(error, request.operation))
 

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from math import inf
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.comparison import compare
+from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.core.routed import RoutedError
 from ollama_proxyd.services.activity import Activity
@@ -15,6 +17,8 @@ from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.request_trace import RequestTrace
 
 ENDED = "ended_by_admin"
+WHOLE_EACH_S = 3.0
+"""So often the history has what each alternative would have cost: of each request, where few ask."""
 
 
 class Booking:
@@ -26,6 +30,8 @@ class Booking:
         self._ledger = ledger
         self._governor = governor
         self.under_way: dict[Session, None] = {}
+        self._next_whole_s = -inf
+        """From when on a decision is settled with what all its alternatives would have cost."""
 
     @property
     def sessions(self) -> "Sequence[Session]":
@@ -42,9 +48,18 @@ class Booking:
         if has_begun and trace.decision is not None and trace.assessment is not None:
             performance = self._governor.modes.value.table[Mode.PERFORMANCE]
             trace.instead = compare(trace.decision, trace.assessment, performance, self._ledger.instead)
+            trace.decision = trace.attempts[-1].decision = self._settled(trace.decision)
         trace.assessment = None  # it holds a picture of the whole fleet, and an answer may take long
         trace.is_told = has_begun
         self._ledger.note_routed(trace.routed())
+
+    def _settled(self, decision: Decision) -> Decision:
+        """A decision without what it rests on; every now and then with what each alternative would have cost."""
+        now_s = self._clock.monotonic()
+        if now_s >= self._next_whole_s:
+            self._next_whole_s = now_s + WHOLE_EACH_S
+            decision.alternatives(None)
+        return decision.settled
 
     def close(self, trace: RequestTrace) -> None:
         """Enter a request that has ended."""

@@ -50,12 +50,7 @@ class History:
         self._begun = asyncio.Event()
 
     def note(self, ended: AttemptEnded | Outcome) -> None:
-        """Take note of an attempt or a request that ended.
-
-        What other backends would have cost is reckoned for the first of a batch: where few ask that is each of them.
-        """
-        if not self._noted and ended.decision is not None:
-            ended.decision.alternatives(None)
+        """Take note of an attempt or a request that ended."""
         self._noted.append(ended)
         self._begun.set()
 

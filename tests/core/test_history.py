@@ -51,11 +51,11 @@ def test_failures_and_what_clients_left_come_back_so() -> None:
 
 def test_what_was_foreseen_is_kept_term_by_term_and_the_others_that_were_priced() -> None:
     decision = ask()
-    values, (best, *others) = attempt_row(replace(ENDED, decision=decision), 0.0, "npu").values, decision.priced
+    values, (best, *others) = attempt_row(replace(ENDED, decision=decision), 0.0, "npu").values, decision.settled.ranked
     assert values["predicted"]["decode_s"] == float(f"{best.terms['decode_s']:.4g}")
     assert "wake_s" not in values["predicted"], "a term that is zero says nothing"
     assert [each["backend"] for each in values["alternatives"]] == [each.backend_id for each in others] == ["nvidia"]
-    assert len(decision.priced) == 2, "to write of a decision prices nothing"
+    assert len(decision.settled.ranked) == 2, "to write of a decision prices nothing"
 
 
 def test_only_so_many_alternatives_are_kept() -> None:

@@ -274,15 +274,15 @@ def test_the_others_are_named_without_being_priced_the_next_best_first(
 ) -> None:
     decision = rank(query, fleet, machine, setting(mode))
     chosen = decision.ranked[0].backend_id if decision.ranked else None
-    looked_at = [each.backend_id for each in decision.priced]
+    looked_at = [each.backend_id for each in decision.settled.ranked]
     named = decision.named_alternatives(chosen)
-    assert [each.backend_id for each in decision.priced] == looked_at
+    assert [each.backend_id for each in decision.settled.ranked] == looked_at
     assert [*named[: len(looked_at[1:])]] == looked_at[1:]
     assert sorted(named) == sorted(each.backend_id for each in decision.alternatives(chosen))
 
 
 def test_what_was_not_priced_is_named_by_the_least_that_it_costs() -> None:
     decision = rank(QUERY, many(20), UNKNOWN_SYSTEM, setting())
-    named, priced = decision.named_alternatives("b000"), decision.priced
+    named, priced = decision.named_alternatives("b000"), decision.settled.ranked
     assert len(priced) < len(named) == len(decision.alternatives("b000"))
     assert named == tuple(each.backend_id for each in decision.alternatives("b000"))

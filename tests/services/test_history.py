@@ -13,6 +13,7 @@ from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.programs import Asker, KnownBy, Program
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.requests import Priority
+from ollama_proxyd.services.booking import WHOLE_EACH_S
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.history import BATCH_S, MOST_NOTED
@@ -76,15 +77,15 @@ async def test_many_requests_at_once_are_one_batch() -> None:
     await tasks.close()
 
 
-async def test_what_the_others_would_have_cost_is_reckoned_for_the_first_of_a_batch() -> None:
-    services = await services_of(*map(FakeBackend, ("npu", "igpu", "nvidia", "cpu")))
-    for _ in range(2):
+async def test_what_the_others_would_have_cost_is_reckoned_now_and_then_where_many_ask() -> None:
+    clock = FakeClock()
+    services = await services_of(*map(FakeBackend, ("npu", "igpu", "nvidia", "cpu")), clock=clock)
+    for pause_s in (0.0, WHOLE_EACH_S, 0.0):
         await answer(services, request())
-    first, second, *_ = [values["alternatives"] for table, values in handed_over(services) if table == "attempts"]
-    assert len(first) == 3 > len(second) > 0
-    await answer(services, request())
-    third = handed_over(services)[-2][1]["alternatives"]
-    assert len(third) == 3
+        clock.advance(pause_s)
+    kept = [values["alternatives"] for table, values in handed_over(services) if table == "attempts"]
+    first, second, third = map(len, kept)
+    assert first == third == 3 > second > 0
 
 
 async def test_nothing_wakes_the_machine_where_nothing_ends() -> None:

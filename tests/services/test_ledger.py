@@ -11,7 +11,7 @@ from ollama_proxyd.core.energy import Energy, Source
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.policy.comparison import Comparison
-from ollama_proxyd.core.policy.decision import Ranked, Ranking
+from ollama_proxyd.core.policy.decision import MOST_ALTERNATIVES, Ranked, Ranking
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import rank
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM
@@ -124,8 +124,9 @@ def test_of_a_decision_among_many_the_books_keep_what_was_priced_and_the_one_tha
     decision = rank(Query(TINY.name), fleet, UNKNOWN_SYSTEM, setting())
     ledger = Ledger(FakeClock())
     for served in ("b00", "b30"):
+        assert decision.ranked[int(served[1:])].backend_id == served
         ledger.record(replace(ONE, decision=decision, backend_id=served))
     first, second = [tuple(each.decision.ranked) for each in ledger.recent() if each.decision is not None]
     assert [each.backend_id for each in first] == ["b00", "b01"]
-    assert [each.backend_id for each in second] == ["b00", "b01", "b30"]
+    assert [each.backend_id for each in second] == [*[f"b{at:02}" for at in range(MOST_ALTERNATIVES + 1)], "b30"]
     assert not any(isinstance(each.decision.ranked, Ranking) for each in ledger.recent() if each.decision is not None)

@@ -214,18 +214,17 @@ class Decision:
         return tuple(names[:MOST_ALTERNATIVES])
 
     @property
-    def priced(self) -> Sequence[Ranked]:
-        """Those that were priced: the chosen one, and what the decision looked at beside it."""
-        return self.ranked.priced if isinstance(self.ranked, Ranking) else self.ranked
+    def settled(self) -> "Decision":
+        """The same with those alone that were priced, and without all that the others rest on."""
+        return replace(self, ranked=self.ranked.priced) if isinstance(self.ranked, Ranking) else self
 
     def remembered(self, backend_id: str | None) -> "Decision":
-        """The same for the books: of a large fleet what was priced and the one that served, without all else."""
-        if len(self.ranked) <= MOST_ALTERNATIVES + 1:
-            return self
-        best = [*self.priced[: MOST_ALTERNATIVES + 1]]
-        if all(each.backend_id != backend_id for each in best):
-            best += [each for each in self.ranked if each.backend_id == backend_id]
-        return replace(self, ranked=tuple(best))
+        """The same for the books: of a large fleet the best of those and the one that served."""
+        settled = self.settled
+        if len(settled.ranked) <= MOST_ALTERNATIVES + 1:
+            return settled
+        best, others = settled.ranked[: MOST_ALTERNATIVES + 1], settled.ranked[MOST_ALTERNATIVES + 1 :]
+        return replace(settled, ranked=(*best, *[each for each in others if each.backend_id == backend_id]))
 
     @property
     def backend_ids(self) -> frozenset[str]:
