@@ -410,10 +410,10 @@ static uint16_t port_of(int listener) {
 /* Ports in a row, the first of which is this one, or any; the first one. */
 static uint16_t listen_in_a_row(uint16_t wanted) {
     for (int turn = 0; turn < TRIES; turn++) {
-        uint16_t port = wanted;
         int at = 0;
-        while (at < PORTS && (listeners[at] = listen_on(port)) >= 0) {
-            port = (uint16_t)(port_of(listeners[at++]) + 1);
+        int next = wanted; /* past the last port there is none, and 0 would be any */
+        while (at < PORTS && next <= UINT16_MAX && (listeners[at] = listen_on((uint16_t)next)) >= 0) {
+            next = port_of(listeners[at++]) + 1;
         }
         if (at == PORTS) {
             return port_of(listeners[0]);
@@ -422,6 +422,7 @@ static uint16_t listen_in_a_row(uint16_t wanted) {
             close(listeners[--at]);
         }
     }
+    errno = errno == 0 ? EADDRNOTAVAIL : errno;
     die("listen");
     return 0;
 }

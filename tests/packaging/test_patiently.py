@@ -45,6 +45,12 @@ def test_what_fails_is_tried_once_more(tmp_path: Path, code: str, status: int, t
     assert (tmp_path / "turns").read_text() == "turn\n" * turns
 
 
+def test_what_is_killed_is_told(tmp_path: Path) -> None:
+    done = patiently(tmp_path, 30, "kill -9 $$")
+    assert done.returncode == 137
+    assert done.stderr.count("patiently: was killed") == 2
+
+
 def test_an_interrupt_ends_what_is_running(tmp_path: Path) -> None:
     process = subprocess.Popen([PATIENTLY, "60", "sh", "-c", "echo $$ >child; exec sleep 60"], cwd=tmp_path)
     child = tmp_path / "child"

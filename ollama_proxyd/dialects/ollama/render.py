@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.requests import (
     Api,
@@ -93,7 +94,11 @@ def _tool_call(call: ToolCall, index: int) -> dict[str, Json]:
     arguments = object_of(call.arguments)
     if arguments is None:
         field = f"messages[{index}].tool_calls.function.arguments"
-        raise invalid_request(f"{field} for '{call.name}' must be the JSON text of an object", field)
+        message = (
+            f"{field}: those for '{call.name}' are not the JSON text of an object, which the chosen backend (Ollama's "
+            "API) needs; leave that call and its result out of the conversation, or name another backend"
+        )
+        raise ProxyError(ErrorKind.UNSUPPORTED, message, param=field)
     return present(id=call.id, function={"name": call.name, "arguments": msgspec.Raw(arguments)})
 
 

@@ -276,11 +276,11 @@ def test_arguments_keep_the_models_own_order_and_numbers() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["{", "[1]", "5", "true"])
-def test_arguments_that_are_no_object_are_the_clients_fault(arguments: str) -> None:
+def test_arguments_that_are_no_object_are_refused_with_their_place_and_what_to_do(arguments: str) -> None:
     asked = Message("assistant", None, tool_calls=(ToolCall("f", arguments),))
-    with pytest.raises(ProxyError, match="JSON text of an object") as caught:
+    with pytest.raises(ProxyError, match=r"JSON text of an object.*leave that call") as caught:
         render(foreign(talk((HELLO, asked))), "own")
-    assert caught.value.kind is ErrorKind.INVALID_REQUEST
+    assert caught.value.kind is ErrorKind.UNSUPPORTED
     assert caught.value.param == "messages[1].tool_calls.function.arguments"
 
 

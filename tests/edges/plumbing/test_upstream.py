@@ -265,6 +265,9 @@ class Socket(asyncio.Transport):
     def pause_reading(self) -> None:
         self.is_paused = True
 
+    def resume_reading(self) -> None:
+        self.is_paused = False
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written.append(bytes(data))
         if self.protocol is not None:
@@ -328,6 +331,20 @@ async def test_an_answer_that_was_left_while_its_server_had_to_wait_frees_no_con
         connection.close()
         assert not freed
         assert transport.is_aborted
+
+
+async def test_pouring_takes_what_was_held_and_has_its_server_go_on() -> None:
+    got: list[bytes] = []
+    async with sending(b"") as (transport, connection, task, _):
+        connection.data_received(H + b"Content-Length: 300001\r\n\r\n" + b"x" * 300_000)
+        await task
+        assert transport.is_paused
+        pouring = asyncio.create_task(connection.pour(into(got)))
+        await asyncio.sleep(0)
+        assert (len(got[0]), transport.is_paused) == (300_000, False)
+        connection.data_received(b"y")
+        assert await pouring
+        assert got[1:] == [b"y"]
 
 
 async def test_leaving_while_a_head_is_awaited_closes_the_socket_at_once() -> None:
