@@ -263,8 +263,10 @@ def _passed_whole(dialect: Dialect, request: Request, body: bytes) -> tuple[byte
 
 async def _body(reply: Reply, start: bytes) -> bytes:
     """All that comes of an answer; where it breaks off after its one object, that is enough."""
+    if not start or reply.is_over:
+        return start
     body = bytearray(start)
-    while start and (piece := await reply.read()):
+    while piece := await reply.read():
         body += piece
         reply.note_size(len(body))
         check_size(reply.who, len(body))

@@ -29,7 +29,6 @@ OPEN = frozenset({"/healthz", "/readyz"})
 @web.middleware
 async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a request in and bring out an answer, whatever happens; only a client that left gets none."""
-    app = request.app
     try:
         request[REQUEST_ID] = read_request_id(request.headers)
         _check_target(request)
@@ -48,8 +47,14 @@ async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Exception:  # noqa: BLE001 - one request may fail by a fault of ours; the server and the other requests go on
         return await _fail_unexpectedly(request)
     finally:
-        app[BODIES].let_go(request)
-        request.pop(STARTED, None)  # its answer holds the request in turn
+        _let_go(request)
+
+
+def _let_go(request: web.Request) -> None:
+    """Free what was held for a request."""
+    request.app[BODIES].let_go(request)
+    if STARTED in request:
+        del request[STARTED]  # its answer holds the request in turn
 
 
 async def _nothing_there(request: web.Request) -> web.StreamResponse:

@@ -55,6 +55,10 @@ class Answer(Protocol):
     status: int
     headers: Mapping[str, str]
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all of the body has come and was read."""
+
     async def read(self) -> bytes:
         """What of the body has come since, as soon as something has; empty at its end. Raises BrokenOffError."""
 

@@ -41,6 +41,10 @@ class _Answer:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
+    @property
+    def is_over(self) -> bool:
+        return self._response.content.at_eof()
+
     async def read(self) -> bytes:
         try:
             return await self._response.content.readany()

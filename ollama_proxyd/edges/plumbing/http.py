@@ -1,6 +1,5 @@
 """The HTTP client that asks backends: pooled connections, strict deadlines, nothing followed, nothing unpacked."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -11,7 +10,7 @@ from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.call import Answer, Call, Client, ConnectTimeoutError
 from ollama_proxyd.edges.plumbing.general_client import GeneralClient
-from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply
+from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply, Watch
 from ollama_proxyd.edges.plumbing.patience import Patience
 from ollama_proxyd.edges.plumbing.upstream import pool
 
@@ -38,7 +37,7 @@ class HttpClient:
         self.timeouts = timeouts or Timeouts()
         """How long is waited from the next request on; may be replaced at any time."""
         self._limits = limits or Limits()
-        self._open: set[Reply] = set()
+        self._watch = Watch()
         self._waiting: set[Patience] = set()
         self._cut_off_because = self._cut_off_code = ""
         self._retired: list[Client] = []
@@ -56,7 +55,7 @@ class HttpClient:
     async def send(self, call: Call) -> Reply:
         """Send a request; who has the reply calls its `end`."""
         wait_s = self.timeouts.first_byte_s if call.first_byte_s is None else call.first_byte_s
-        due_s = asyncio.get_running_loop().time() + wait_s
+        due_s = self._watch.loop.time() + wait_s
         try:
             async with Patience(due_s) as patience:
                 self._waiting.add(patience)
@@ -69,9 +68,7 @@ class HttpClient:
             if patience.was_ended:
                 raise self._cut_off(call.who) from None
             raise ProxyError(ErrorKind.UPSTREAM_TIMEOUT, self._silence(error, call.who, wait_s)) from error
-        reply = Reply(answer, call.who, due_s, self._idle_s(call), self._limits)
-        reply.on_end = self._open.discard
-        self._open.add(reply)
+        reply = Reply(answer, call.who, (due_s, self._idle_s(call)), self._limits, self._watch)
         try:
             _refuse_detours(answer, call.who)
         except ProxyError:
@@ -97,7 +94,7 @@ class HttpClient:
     def cut_off(self, why: str, code: str = "cut_off") -> None:
         """End all that is under way, with the reason."""
         self._cut_off_because, self._cut_off_code = why, code
-        for reply in tuple(self._open):
+        for reply in tuple(self._watch.replies):
             reply.cut_off(self._cut_off(reply.who))
         for patience in tuple(self._waiting):
             patience.end()
@@ -110,7 +107,7 @@ class HttpClient:
         """Reuse no kept connection: after a sleep they look alive and are not. What is under way goes on."""
         self._retired += [self._plain, self._general]
         self._plain, self._general = pool.Pool(), GeneralClient()
-        if not self._open and not self._waiting:
+        if not self._watch.replies and not self._waiting:
             await self._close_retired()
 
     async def _close_retired(self) -> None:
@@ -119,7 +116,7 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close every connection; answers that still come in are cut off."""
-        for reply in tuple(self._open):
+        for reply in tuple(self._watch.replies):
             message = f"{reply.who} broke off its answer: the proxy stopped waiting for the rest"
             reply.cut_off(ProxyError(ErrorKind.UPSTREAM_FAILED, message))
         await self._plain.close()

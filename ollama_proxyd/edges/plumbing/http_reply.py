@@ -1,7 +1,8 @@
 """An answer of a backend as it comes in, within its deadlines and limits."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from contextlib import suppress
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
@@ -21,22 +22,59 @@ class Limits:
     error_bytes: int = 64 * 1024
 
 
+class Watch:
+    """The answers that are under way, and the one timer for the waits of them all; none runs while there are none.
+
+    A timer for each piece would cost more than reading it, and one for each answer half a kilobyte.
+    """
+
+    __slots__ = ("_due_s", "_timer", "loop", "replies")
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.replies: set[Reply] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due_s = math.inf
+
+    def look_by(self, due_s: float) -> None:
+        """Look at all answers then, at the latest."""
+        if due_s < self._due_s:
+            self._stop()
+            self._due_s, self._timer = due_s, self.loop.call_at(due_s, self._look)
+
+    def leave(self, reply: "Reply") -> None:
+        """An answer has ended."""
+        self.replies.discard(reply)
+        if not self.replies:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due_s, self._timer = math.inf, None
+
+    def _look(self) -> None:
+        self._stop()
+        now_s = self.loop.time()
+        self.look_by(min([reply.due_s(now_s) for reply in self.replies], default=math.inf))
+
+
 class Reply:
     """A backend's answer whose head has come; `read` gives the body as it comes.
 
-    What counts is progress, not bytes: comments, blanks or single bytes could come for ever. One timer watches all the
-    waits of an answer: setting a deadline for each piece would cost more than reading it.
+    What counts is progress, not bytes: comments, blanks or single bytes could come for ever.
     """
 
     __slots__ = (
-        *("_answer", "_asked_s", "_has_read", "_idle_s", "_is_waiting", "_left_s", "_limits", "_loop", "_noted_bytes"),
-        *("_time", "_timer", "broken", "content_type", "on_end", "status", "who"),
+        *("_answer", "_asked_s", "_has_read", "_idle_s", "_is_waiting", "_left_s", "_limits", "_noted_bytes"),
+        *("_time", "_watch", "broken", "content_type", "status", "who"),
     )
 
-    def __init__(self, answer: Answer, who: str, due_s: float, idle_s: float, limits: Limits) -> None:
+    def __init__(self, answer: Answer, who: str, times_s: tuple[float, float], limits: Limits, watch: Watch) -> None:
+        due_s, idle_s = times_s
         self._answer = answer
-        self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
+        self._watch = watch
+        self._time = watch.loop.time
         self._idle_s = idle_s
         self._asked_s = self._time()
         """Since when is waited for what comes next."""
@@ -47,9 +85,8 @@ class Reply:
         self._noted_bytes = 0
         self._limits = limits
         self.broken: ProxyError | None = None
-        self.on_end: Callable[[Reply], None] | None = None
-        """Is told when reading has ended."""
-        self._timer = self._loop.call_at(min(due_s, self._asked_s + idle_s), self._look_at_the_time)
+        watch.replies.add(self)
+        watch.look_by(min(due_s, self._asked_s + idle_s))
         self.who = who
         self.status = answer.status
         self.content_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -58,6 +95,11 @@ class Reply:
     def headers(self) -> Mapping[str, str]:
         """Those of its head, until it is poured."""
         return self._answer.headers
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of its body has come and was read."""
+        return self._answer.is_over
 
     async def read(self) -> bytes:
         """What has come since, as soon as something has; empty at the end, and where it broke off `broken` says why."""
@@ -113,8 +155,7 @@ class Reply:
         """Have the next progress come within this from now on; None changes nothing."""
         if pause_s is not None and pause_s < self._idle_s:
             self._idle_s = self._left_s = pause_s
-            self._timer.cancel()
-            self._timer = self._loop.call_later(pause_s, self._look_at_the_time)
+            self._watch.look_by(self._time() + pause_s)
 
     def _waited(self) -> str:
         if not self._has_read:
@@ -142,23 +183,20 @@ class Reply:
                     pass
         return b""
 
-    def _look_at_the_time(self) -> None:
-        """End a wait that has lasted too long, else look again when that could be."""
-        now_s = self._time()
+    def due_s(self, now_s: float) -> float:
+        """When a wait could have lasted too long; one that has is ended."""
         due_s = now_s + self._idle_s  # a pause may begin at any moment
         if self._is_waiting:
             waits_until_s = self._asked_s + (min(self._left_s, self._idle_s) if self._has_read else self._left_s)
             if now_s >= waits_until_s:
                 self._answer.fail(TimeoutError())
-                return
+                return math.inf
             due_s = min(due_s, waits_until_s)
-        self._timer = self._loop.call_at(due_s, self._look_at_the_time)
+        return due_s
 
     def end(self) -> None:
         """Reading has ended: close the connection, unless the whole answer was read and it can be kept."""
-        self._timer.cancel()
-        if self.on_end is not None:
-            self.on_end(self)
+        self._watch.leave(self)
         self._answer.close()
 
     def cut_off(self, error: Exception) -> None:

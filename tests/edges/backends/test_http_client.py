@@ -268,6 +268,21 @@ async def test_a_short_question_bears_no_pause_longer_than_its_own_wait() -> Non
     assert "fell silent for 0.05 s" in error.message
 
 
+async def test_answers_under_way_at_once_are_each_ended_in_their_own_time() -> None:
+    engine, timeouts = FakeEngine({"POST /": halting}), Timeouts(idle_s=5)
+    async with serving(engine), a_client(timeouts) as client, client.ask(call(engine.url + "/")) as patient:
+        begun = await patient.read()
+        error = await failure(client, replace(call(engine.url + "/"), first_byte_s=0.05))
+        assert begun + await patient.body() == b"one two"
+    assert "fell silent for 0.05 s" in error.message
+
+
+async def test_no_timer_runs_while_no_answer_is_under_way() -> None:
+    async with serving(FakeEngine({"POST /": halting})) as engine, a_client(Timeouts()) as client:
+        assert await fetched(client, call(engine.url + "/")) == b"one two"
+        assert client._watch._timer is None
+
+
 async def slow(request: web.Request) -> web.StreamResponse:
     """Something every now and then."""
     response = web.StreamResponse()

@@ -92,6 +92,11 @@ class Connection(asyncio.Protocol):
             self.abort()
             raise self._error
 
+    @property
+    def is_over(self) -> bool:
+        """See call.Answer."""
+        return self._is_complete and not self._pieces
+
     async def read(self) -> bytes:
         """See call.Answer."""
         pieces = self._pieces
@@ -118,7 +123,7 @@ class Connection(asyncio.Protocol):
             raise self._refusal
         if self._error is not None:
             raise self._error
-        return self._is_complete and not self._pieces
+        return self.is_over
 
     def _hand_over(self) -> None:
         """Have what has come taken; who takes no more is told that it waits no longer."""
