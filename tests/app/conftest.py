@@ -54,7 +54,7 @@ class Running:
 
     async def until(self, cell: Cell[Any], says: Callable[[Any], bool]) -> None:
         """Wait until a cell holds what is waited for."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async for value in cell.changes():
                 if says(value):
                     return

@@ -23,7 +23,7 @@ async def engines() -> AsyncIterator[tuple[Engine, Engine]]:
 
 async def until(ours: Desk, path: str, says: Callable[[Any], bool]) -> Any:
     """What is told, as soon as it says so."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not says(told := (await ours("GET", path))[1]):  # noqa: ASYNC110 a client can only ask again
             await asyncio.sleep(0.01)
     return told

@@ -13,18 +13,13 @@ from ollama_proxyd.app.sources import Demo
 from ollama_proxyd.config.problems import ConfigError
 from tests.app.conftest import Start
 from tests.app.two_engines import DOORS, Engine, ask, chat, config, two_engines
+from tests.free_ports import free_port
 
 
 @pytest.fixture(autouse=True)  # before the daemon, so that they end after it
 async def engines() -> AsyncIterator[tuple[Engine, Engine]]:
     async with two_engines() as both:
         yield both
-
-
-def free_port() -> int:
-    with socket.socket() as made:
-        made.bind(("127.0.0.1", 0))
-        return int(made.getsockname()[1])
 
 
 async def test_a_front_end_shows_and_serves_only_its_models(start: Start, engines: tuple[Engine, Engine]) -> None:

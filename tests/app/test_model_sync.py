@@ -29,7 +29,7 @@ async def pulls(running: Running) -> list[dict[str, Any]]:
 
 
 async def until(running: Running, says: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not says(told := await pulls(running)):  # noqa: ASYNC110 a client can only ask again
             await asyncio.sleep(0.01)
     return told
@@ -49,7 +49,7 @@ async def test_what_is_lacking_is_pulled_with_its_progress_and_then_served(
     await until(running, lambda all_: not all_)
     assert engines[0].pulls == ["new:3b"], "what is there is not pulled, and an engine of the other API is not asked"
     assert (await ask(running, "/api/chat", chat("new:3b"), host="chat.test")).status == 200
-    async with asyncio.timeout(10):  # it counts once every backend was looked at again
+    async with asyncio.timeout(60):  # it counts once every backend was looked at again
         while "ollama_proxy_model_sync_pulled_total 1.0" not in await running.text("/metrics"):  # noqa: ASYNC110 as above
             await asyncio.sleep(0.01)
 
@@ -127,7 +127,7 @@ async def test_a_backend_that_goes_while_the_network_is_asked_about_ends_no_pull
     monkeypatch.setattr(SystemNetwork, "is_metered", is_metered)
     wanted = config(engines, requiring("new:3b"))
     running = await start(wanted, Demo.NEVER)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await is_asked.wait()
     gone = [each for each in wanted["backends"] if each["id"] != "gpu"]
     await running.rewrite({**wanted, "backends": gone})

@@ -76,7 +76,7 @@ async def stream(running: Running) -> asyncio.Task[bytes]:
             return first + await reply.read()
 
     reading = asyncio.create_task(read())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await begun.wait()
     return reading
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.harness import _own_env, ask, free_port, wait_until
+from tests.e2e.harness import _own_env, ask, wait_until
+from tests.free_ports import free_port
 
 
 @pytest.fixture(params=["no room", "no reader"])

@@ -39,7 +39,7 @@ class ServedDaemon:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something in the daemon's thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def do(self, work: Callable[[], T]) -> T:
         """Call a function in the daemon's thread."""

@@ -35,7 +35,7 @@ class Game:
     def end(self) -> None:
         """Leave the game."""
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 class Laptop:

@@ -11,7 +11,8 @@ import pytest
 
 from tests.desktop.private_bus import PrivateBus
 from tests.docs.page import DOCS, Block, blocks
-from tests.e2e.harness import ROOT, Daemon, free_port
+from tests.e2e.harness import ROOT, Daemon
+from tests.free_ports import free_port
 from tests.real_things import NOT_TRIED, installed
 
 RUN_ELSEWHERE = {"dbus.md"}

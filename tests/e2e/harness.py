@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,19 +16,13 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from tests.free_ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
 Response = http.client.HTTPResponse
 HANGS_S = 120.0
 """An answer that is silent for so long hangs: a busy machine takes long to start an engine for twenty at once."""
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 60.0, every_s: float = 0.02) -> T:
@@ -152,7 +145,7 @@ class Server:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def wait(self, timeout_s: float = 10.0) -> int:
+    def wait(self, timeout_s: float = 60.0) -> int:
         return self._process.wait(timeout_s)
 
     def stop(self) -> None:

@@ -175,7 +175,7 @@ async def test_a_failed_pull_is_an_error_and_one_that_is_left_ends(tmp_path: Pat
         assert (await anext(progress)).status == "pulling manifest"
         assert isinstance(progress, AsyncGenerator)
         await progress.aclose()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await one.left.wait()
 
 

@@ -13,10 +13,10 @@ from tests.e2e.harness import (
     StartLlama,
     backend,
     config_of,
-    free_port,
     wait_until,
 )
 from tests.e2e.tiny_model import HELLO, REPLY, REPLY_TOKENS, SCHEMA, THINK, THINK_TOKENS, WEATHER_TOOL
+from tests.free_ports import free_port
 
 pytestmark = pytest.mark.real
 

@@ -16,11 +16,11 @@ from tests.e2e.harness import (
     StartLlama,
     backend,
     config_of,
-    free_port,
     llama,
     wait_until,
 )
 from tests.e2e.tiny_model import HELLO, PIXEL, REPLY
+from tests.free_ports import free_port
 
 pytestmark = pytest.mark.real
 

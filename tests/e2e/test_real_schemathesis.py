@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Daemon, StartDaemon, config_of, free_port
+from tests.e2e.harness import Daemon, StartDaemon, config_of
+from tests.free_ports import free_port
 
 pytestmark = pytest.mark.real
 BUDGET_S = 25

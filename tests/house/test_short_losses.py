@@ -21,7 +21,7 @@ AWAY = re.compile(r"desktop is away since \d{4}-\d\d-\d\d \d\d:\d\d: ")
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A machine with a radio."""
-    with paired(tmp_path_factory.mktemp("losses"), Radio(0.02, 0.05)) as house:
+    with paired(tmp_path_factory.mktemp("losses"), Radio(0.02, 0.02)) as house:
         yield house
 
 

@@ -14,7 +14,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.e2e.harness import free_port
+from tests.free_ports import free_port
 from tests.real_things import ROOT
 
 

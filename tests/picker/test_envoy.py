@@ -15,8 +15,9 @@ import pytest
 from aiohttp import web
 
 from tests.e2e import tiny_model
-from tests.e2e.harness import LlamaServer, free_port
+from tests.e2e.harness import LlamaServer
 from tests.edges.picker_api.conftest import until
+from tests.free_ports import free_port
 from tests.picker.conftest import StartPicker
 from tests.picker.gateway import gateway
 from tests.real_things import installed

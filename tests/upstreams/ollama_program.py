@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -21,6 +20,7 @@ from aiohttp import web
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.free_ports import free_port  # noqa: E402
 from tests.upstreams import ollama_store  # noqa: E402 - it runs as a program of its own
 from tests.upstreams.breaking import OllamaLike  # noqa: E402
 
@@ -256,13 +256,6 @@ def failure(status: int, words: str) -> web.HTTPException:
     """An error in its form."""
     kind = {404: web.HTTPNotFound, 400: web.HTTPBadRequest, 500: web.HTTPInternalServerError}[status]
     return kind(text=json.dumps({"error": words}), content_type="application/json")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def is_well(port: int) -> bool:

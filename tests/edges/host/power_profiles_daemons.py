@@ -101,7 +101,7 @@ class RealProfiles:
         environ = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": bus.address}
         quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen([REAL], env=environ, **quiet)  # noqa: ASYNC220 - it starts at once
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await self._is_there():  # noqa: ASYNC110 - another process takes its name
                 await asyncio.sleep(0.02)
 

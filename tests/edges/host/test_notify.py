@@ -12,7 +12,7 @@ from ollama_proxyd.edges.host.notify import Notifier
 
 def listening(address: str) -> socket.socket:
     ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    ear.settimeout(2)
+    ear.settimeout(30)
     ear.bind(address)
     return ear
 

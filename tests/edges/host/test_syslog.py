@@ -28,7 +28,7 @@ def kept() -> Iterator[None]:
 def daemon(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "log"))
-        listening.settimeout(10)
+        listening.settimeout(60)
         yield listening
 
 
@@ -52,7 +52,7 @@ def test_a_long_one_is_cut_to_what_every_daemon_takes(daemon: socket.socket, tmp
 def test_it_goes_by_udp_to_an_address() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
         listening.bind(("127.0.0.1", 0))
-        listening.settimeout(10)
+        listening.settimeout(60)
         configure("info", {}, syslog=f"127.0.0.1:{listening.getsockname()[1]}")
         log.error("gone")
         assert listening.recv(4096).startswith(b"<11>ollama-proxyd[")
@@ -79,7 +79,7 @@ def test_a_daemon_that_comes_later_or_again_gets_the_lines_from_then_on(tmp_path
         log.info("to nobody")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
             listening.bind(str(path))
-            listening.settimeout(10)
+            listening.settimeout(60)
             log.info(line)
             assert listening.recv(4096).endswith(line.encode())
         path.unlink()

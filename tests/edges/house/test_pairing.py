@@ -16,7 +16,7 @@ from ollama_proxyd.edges.house.card import Card, peer_of
 from ollama_proxyd.edges.house.identity import Identity, identity_in, write_private
 from ollama_proxyd.edges.house.paired import Paired
 from ollama_proxyd.edges.house.pairing import MOST_AT_ONCE, MOST_BYTES, Host, WrongCodeError, join
-from tests.e2e.harness import free_port
+from tests.free_ports import free_port
 
 CODE = "12345678"
 

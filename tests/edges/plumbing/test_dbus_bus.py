@@ -33,7 +33,7 @@ def changed(number: int, path: str = "/thing") -> Message:
 
 
 async def reached(event: asyncio.Event) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await event.wait()
 
 

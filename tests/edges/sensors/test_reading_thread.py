@@ -16,7 +16,7 @@ def here() -> int:
 
 def hanging(go_on: threading.Event) -> Callable[[], None]:
     def work() -> None:
-        go_on.wait(10)
+        go_on.wait(60)
 
     return work
 

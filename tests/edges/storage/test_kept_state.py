@@ -48,14 +48,14 @@ def test_many_changes_at_once_are_few_writes_and_none_is_lost(tmp_path: Path, mo
 
     def save(state: object) -> None:
         began.set()
-        may_go_on.wait(10)
+        may_go_on.wait(60)
         saved.append(state)
 
     file = StateFile(tmp_path / "state.json")
     monkeypatch.setattr(file, "save", save)
     kept = KeptState(file)
     kept.put("mode", 0)
-    began.wait(10)
+    began.wait(60)
     for number in range(1, 2000):
         kept.put("mode", number)
     may_go_on.set()
