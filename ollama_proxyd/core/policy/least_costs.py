@@ -43,11 +43,13 @@ class _Reading:
 
     def work_s(self, number: int, write: float) -> float:
         """How long a backend would work alone."""
+        first_s, each_s, write_s = self.lines[number].busy_s
+        if self.rest is None:
+            return first_s + each_s * self._tokens + write_s * write
         by, tokens = self.cached.get(number) or (self.lines[number], self._tokens)
-        seconds, write_s = _read_s(by, tokens), self.lines[number].busy_s[2] * write
-        if self.rest is not None:
-            seconds -= NEXT_TURN * max(seconds - _read_s(self.rest[number], self.rest_tokens), 0.0)
-        return seconds + write_s
+        seconds = _read_s(by, tokens)
+        seconds -= NEXT_TURN * max(seconds - _read_s(self.rest[number], self.rest_tokens), 0.0)
+        return seconds + write_s * write
 
     def lower(self, costs: list[float]) -> None:
         """Take off these costs what caches spare, and what the next turn bears.

@@ -1,6 +1,6 @@
 """Orders the backends for a request: those that may serve it, the best first, and why not the others."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from heapq import heappop, heappush
 from itertools import chain
@@ -108,9 +108,9 @@ def decide(assessment: Assessment) -> Decision:
 
 def _ordered(assessment: Assessment) -> tuple[Sequence[Ranked], tuple[Rejected, ...], Sequence[float]]:
     """The backends in their order, those that a limit keeps out, and what each costs at least where nothing does."""
-    situation, table = assessment.situation, assessment.table
-    aside = {each.view.spec.id for each in assessment.failing} if assessment.failing else frozenset[str]()
-    if table.is_endangered or is_strict(situation) or limit_rules(situation.query):
+    table = assessment.table
+    aside = _ids_of(assessment.failing)
+    if _may_refuse(assessment):
         return *_order([each for each in table.in_fleet if each.view.spec.id not in aside], assessment), ()
     if len(table.order) == 1 and not aside:
         return (_priced(table.candidate(0), assessment),), (), ()
@@ -118,52 +118,80 @@ def _ordered(assessment: Assessment) -> tuple[Sequence[Ranked], tuple[Rejected, 
     return _ranking(assessment, least_j, aside), (), least_j
 
 
+def _ids_of(failing: Sequence[Candidate]) -> AbstractSet[str]:
+    return {each.view.spec.id for each in failing} if failing else frozenset()
+
+
+def _may_refuse(assessment: Assessment) -> bool:
+    """Whether a limit, or heat, may keep a backend out that fits."""
+    situation = assessment.situation
+    return assessment.table.is_endangered or is_strict(situation) or bool(limit_rules(situation.query))
+
+
 def _ranking(assessment: Assessment, least_j: Sequence[float], aside: AbstractSet[str]) -> Ranking:
     """The same as `_order` for a request that nothing refuses, each priced when it is asked for."""
-    table, found = assessment.table, dict[int, Ranked]()
-    tiers = table.by_tier(lifts_power=lifts_power(assessment.situation))
-    if aside:
-        left = {table.numbers[each] for each in aside}
-        tiers = {each: [number for number in numbers if number not in left] for each, numbers in tiers.items()}
-
-    def priced(number: int) -> Ranked:
-        if (known := found.get(number)) is None:
-            known = found[number] = _priced(table.candidate(number), assessment)
-        return known
-
-    groups = [tiers[each] for each in sorted(tiers) if tiers[each]]
-    within, over = tiers.get(Tier.WITHIN), tiers.get(Tier.BEYOND)
-    if within and over and _is_one(within, over, least_j, priced):
-        groups[:2] = [sorted([*within, *over])]
+    table, priced = assessment.table, _Priced(assessment)
+    groups = _groups(priced, least_j, aside)
 
     def by_least(count: int) -> list[str]:
         numbers = list[int]()
         for each in groups:
             numbers += sorted(each, key=least_j.__getitem__) if len(numbers) < count else ()
-        return [table.fleet[table.order[number]].spec.id for number in numbers[:count]]
+        fleet, order = table.fleet, table.order
+        return [fleet[order[number]].spec.id for number in numbers[:count]]
 
     rest = chain.from_iterable([_in_order(least_j, numbers, priced) for numbers in groups])
     return Ranking(table.able - aside if aside else table.able, rest, by_least)
 
 
-def _is_one(
-    within: Sequence[int], over: Sequence[int], least_j: Sequence[float], priced: Callable[[int], Ranked]
-) -> bool:
+class _Priced(dict[int, Ranked]):
+    """What a request costs on each backend by its number; each is priced when it is asked for."""
+
+    __slots__ = ("assessment",)
+
+    def __init__(self, assessment: Assessment) -> None:
+        self.assessment = assessment
+
+    def __missing__(self, number: int) -> Ranked:
+        found = self[number] = _priced(self.assessment.table.candidate(number), self.assessment)
+        return found
+
+
+def _groups(priced: _Priced, least_j: Sequence[float], aside: AbstractSet[str]) -> list[Sequence[int]]:
+    """The numbers of those that can serve; all of a group come before those of the next."""
+    table, situation = priced.assessment.table, priced.assessment.situation
+    tiers = table.by_tier(lifts_power=lifts_power(situation))
+    if aside:
+        left = {table.numbers[each] for each in aside}
+        tiers = {each: [number for number in numbers if number not in left] for each, numbers in tiers.items()}
+    groups = [tiers[each] for each in sorted(tiers) if tiers[each]]
+    within, over = tiers.get(Tier.WITHIN), tiers.get(Tier.BEYOND)
+    if within and over and _is_one(within, over, least_j, priced):
+        groups[:2] = [sorted([*within, *over])]
+    return groups
+
+
+def _is_one(within: Sequence[int], over: Sequence[int], least_j: Sequence[float], priced: _Priced) -> bool:
     """Whether the limits of the mode give way to those beyond them."""
-    best = next(_in_order(least_j, within, priced))
+    best = _cheapest(least_j, within, priced)
     if not is_too_busy(best.beyond) and min([least_j[number] for number in over]) >= best.cost_j:
         return False
-    return give_way(best, next(_in_order(least_j, over, priced)))
+    return give_way(best, _cheapest(least_j, over, priced))
 
 
-def _in_order(least_j: Sequence[float], numbers: Sequence[int], priced: Callable[[int], Ranked]) -> Iterator[Ranked]:
+def _cheapest(least_j: Sequence[float], numbers: Sequence[int], priced: _Priced) -> Ranked:
+    """The first of `_in_order`."""
+    return priced[numbers[0]] if len(numbers) == 1 else next(_in_order(least_j, numbers, priced))
+
+
+def _in_order(least_j: Sequence[float], numbers: Sequence[int], priced: _Priced) -> Iterator[Ranked]:
     """Some backends, the cheapest first, by what each costs at least: one is priced as soon as it may come next."""
     is_sorted = isfinite(sum([least_j[number] for number in numbers]))
     found: list[tuple[float, int, Ranked]] = []
     for number in sorted(numbers, key=least_j.__getitem__) if is_sorted else numbers:
         while is_sorted and found and least_j[number] >= found[0][0] - _EQUAL * abs(found[0][0]):
             yield heappop(found)[-1]
-        ranked = priced(number)
+        ranked = priced[number]
         heappush(found, (ranked.cost_j, number, ranked))
     while found:
         yield heappop(found)[-1]
@@ -213,8 +241,13 @@ def has_no_choice(assessment: Assessment, row: ModeRow) -> bool:
 
 def best_under(assessment: Assessment, setting: ModeSetting) -> Ranked | None:
     """The backend that another mode would choose; None where it had none."""
-    ranked, *_ = _ordered(in_mode(assessment, setting))
-    return ranked[0] if ranked else None
+    found = in_mode(assessment, setting)
+    if _may_refuse(found):
+        ranked, *_ = _ordered(found)
+        return ranked[0] if ranked else None
+    least_j, priced = found.table.least_costs(found.asked), _Priced(found)
+    groups = _groups(priced, least_j, _ids_of(found.failing))
+    return _cheapest(least_j, groups[0], priced) if groups else None
 
 
 def _order(fit: Sequence[Candidate], assessment: Assessment) -> tuple[tuple[Ranked, ...], tuple[Rejected, ...]]:

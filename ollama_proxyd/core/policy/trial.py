@@ -44,6 +44,7 @@ class Fit(Protocol):
         """One of them."""
 
 
+_NO_LIMITS = (None,) * 5
 _NO_CARDS = frozenset({*WAKE_S, Hardware.CPU})
 
 
@@ -57,9 +58,10 @@ class Outlook(NamedTuple):
     def has_any(self, fit: Fit, best: int, most_j: float, now_s: float) -> bool:
         """Whether one but the best may be tried for so many joules."""
         least_j = self.least_j
-        return not least_j or any(
-            least_j[each] <= most_j and each != best and fit.is_unknown(each, now_s) for each in self.within
-        )
+        for each in self.within if least_j else ():
+            if least_j[each] <= most_j and each != best and fit.is_unknown(each, now_s):
+                return True
+        return not least_j
 
 
 def trial(fit: Fit, ranked: Sequence[Ranked], query: Query, outlook: Outlook) -> Ranked | None:
@@ -73,7 +75,7 @@ def trial(fit: Fit, ranked: Sequence[Ranked], query: Query, outlook: Outlook) ->
     if query.now_s < fit.known_until_s or len(ranked) < 2 or ranked[0].beyond or not _may_try(query):
         return None
     numbers, best = fit.numbers, ranked[0]
-    if any(each in numbers for each in query.waits_s):
+    if not numbers.keys().isdisjoint(query.waits_s):
         return None
     served = sum([each.samples for each in fit.speeds if each is not None])
     most_j = SHARE * served * best.cost_j
@@ -109,7 +111,7 @@ def _may_try(query: Query) -> bool:
     hints = query.hints
     limits = (hints.target, hints.max_latency_ms, hints.max_power_watts, query.time_left_s, query.able)
     has_wish = hints.latency_critical or hints.strict_limits or query.urgency > Priority.NORMAL
-    return not has_wish and not query.tried and all(each is None for each in limits)
+    return not has_wish and not query.tried and limits == _NO_LIMITS
 
 
 def _wakes_card(candidate: Candidate, priced: Ranked) -> bool:
