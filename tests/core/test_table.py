@@ -11,6 +11,7 @@ from ollama_proxyd.core.keeping import Memory
 from ollama_proxyd.core.learning import Answer, Speed, learn
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy import least_costs
 from ollama_proxyd.core.policy import rank as ranking
 from ollama_proxyd.core.policy import table as tables
 from ollama_proxyd.core.policy.cost import Candidate, Demand, price
@@ -201,6 +202,35 @@ def test_the_order_is_that_of_all_prices(fleet: FleetView, query: Query, mode: M
     for place in set(tiers) if tiers == sorted(tiers) else ():
         costs = [cost_j for each, cost_j in found if each is place]
         assert costs == pytest.approx(sorted(costs))
+
+
+@given(fleets, queries, modes, machines)
+def test_those_that_are_alike_stand_as_if_each_were_priced(
+    fleet: FleetView, query: Query, mode: Mode, machine: SystemState
+) -> None:
+    again = [replace(view, spec=replace(view.spec, id=f"{view.spec.id}-{at}")) for view in fleet for at in range(3)]
+    doubled = tuple([replace(view, in_flight=0, loaded=view.loaded and ()) for view in again]) + fleet
+
+    def order() -> list[tuple[str, float]]:
+        tables._tables.clear()
+        ranked = ranking._ordered(assess(query, doubled, machine, setting(mode)))[0]
+        return [(each.backend_id, each.cost_j) for each in ranked]
+
+    found = order()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(least_costs, "mark_of", lambda *_: None)
+        assert found == order()
+
+
+def test_of_idle_backends_that_are_alike_one_is_priced_however_many_wait_for_a_model(priced: list[str]) -> None:
+    cold = tuple([replace(view, loaded=()) for view in many(400)[2::4]])
+    followers = (Following(frozenset([view.spec.id for view in cold]), Followers(9, 90.0)),)
+    decision = rank(replace(QUERY, followers=followers), cold, UNKNOWN_SYSTEM, setting(Mode.BALANCED))
+    assert decision.ranked[0].backend_id == "b002"
+    assert len(priced) <= 2
+    assert [each.backend_id for each in decision.ranked[:3]] == ["b002", "b006", "b010"]
+    assert len(priced) == 3
+    assert len({each.cost_j for each in decision.ranked}) == 1
 
 
 def test_of_many_backends_only_those_that_may_be_the_best_are_priced(priced: list[str]) -> None:

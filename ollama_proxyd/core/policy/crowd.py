@@ -131,7 +131,7 @@ def _met(view: BackendView, model: Model, there: Neighbours, speed: Speed) -> Cr
             more = times - NEIGHBOUR_SLOWDOWN
             slowing, delayed = slowing + more, delayed + more * other.awaited
             delayed_w += more * other.power_w
-    each = _batch_of(view, model)
+    each = batch_of(view, model)
     return Crowd(
         there=there.each,
         own_id=own_id,
@@ -148,7 +148,7 @@ def filled(met: Crowd, view: BackendView, model: Model, number: float) -> Crowd:
     more = min(number, view.slots - 1 - met.batch)
     if more <= 0:
         return met
-    batch = _batch_of(view, model)
+    batch = batch_of(view, model)
     return met._replace(
         slow=met.slow + batch.each_slows * more,
         share=batch.share(met.batch + more),
@@ -161,7 +161,7 @@ def cheapest_fill(met: Crowd, view: BackendView, model: Model, costs: tuple[floa
 
     `costs` are watts that the batch shares, watts that it does not, and what a second is worth to each that follows.
     """
-    batch, there, (shared_w, own_w, theirs_w) = _batch_of(view, model), 1 + met.batch, costs
+    batch, there, (shared_w, own_w, theirs_w) = batch_of(view, model), 1 + met.batch, costs
     most = float(max(view.slots - there, 0))
     slower_w = batch.each_slows * (shared_w * batch.more_w + own_w + theirs_w)
     sooner_w = shared_w * (met.slow - batch.each_slows * there) * (1 - batch.more_w)
@@ -170,7 +170,7 @@ def cheapest_fill(met: Crowd, view: BackendView, model: Model, costs: tuple[floa
     return min(max(sqrt(max(sooner_w, 0.0) / slower_w) - there, 0.0), most)
 
 
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
     """What each further request of a batch means: how much it slows the others, and draws more than one does."""
 
     each_slows: float
@@ -181,10 +181,11 @@ class _Batch(NamedTuple):
         return (1 + self.more_w * others) / (1 + others)
 
 
-def _batch_of(view: BackendView, model: Model) -> _Batch:
+def batch_of(view: BackendView, model: Model) -> Batch:
+    """What each further request of a batch means there."""
     more_w = MORE_POWER if view.watts is None or view.watts.more is None else view.watts.more
     seen = view.speeds.get(model.name, _UNSEEN).beside
-    return _Batch(seen.get(view.spec.id, NEIGHBOUR_SLOWDOWN), more_w)
+    return Batch(seen.get(view.spec.id, NEIGHBOUR_SLOWDOWN), more_w)
 
 
 def own_crowd(view: BackendView, model: Model, there: Neighbours | None) -> Crowd:

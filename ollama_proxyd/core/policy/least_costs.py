@@ -1,10 +1,11 @@
 """What a request costs at least on each backend: by lines that are drawn once and kept while little changes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.learning import context_of
+from ollama_proxyd.core.policy.alike import Alike, mark_of
 from ollama_proxyd.core.policy.cost import NEXT_TURN, Candidate, Demand, Line, LineKey, line
 from ollama_proxyd.core.policy.crowd import Crowd, Neighbour, Neighbours, Working
 from ollama_proxyd.core.workload import most_sharing
@@ -88,6 +89,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._drawn: dict[LineKey, _Drawn] = {}
+        self._alike = Alike((), {}, frozenset())
         self._alone: dict[int, Alone] = {}
         """Those that were drawn last, as they are for every kind of request."""
 
@@ -97,10 +99,22 @@ class Lines:
         if not self._drawn:
             return found
         changed = frozenset(changed)
+        found._alike = self._alike.followed(changed)
         found._drawn = {
             key: _Drawn(lines, costs, stale | changed) for key, (lines, costs, stale) in self._drawn.items()
         }
         return found
+
+    def alike(self, asked: Demand, fit: Fit) -> Sequence[int | None]:
+        """The same number for those on which this request costs the same, None for those without their like."""
+        if not all(fit.numbers.keys() <= each.backends for each in asked.followers):
+            return [None] * fit.size
+
+        def mark(number: int) -> Hashable | None:
+            candidate, view, met = fit.alone(number)
+            return None if candidate.chip in fit.shared else mark_of(candidate, view, met)
+
+        return self._alike.among(fit.size, mark)
 
     def least_costs(self, asked: Demand, fit: Fit, working: Working) -> list[float]:
         """What a request costs at least on each, in their order, while these are at work."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from heapq import heappop, heappush
 from itertools import chain
 from math import isfinite
 from operator import itemgetter
@@ -10,6 +9,7 @@ from typing import TypeAlias
 
 from ollama_proxyd.core.fleet import FleetView
 from ollama_proxyd.core.modes import ModeRow, ModeSetting
+from ollama_proxyd.core.policy.alike import Cheapest
 from ollama_proxyd.core.policy.balancing import balanced
 from ollama_proxyd.core.policy.cost import Candidate, Demand, demand, price, price_of_time_w
 from ollama_proxyd.core.policy.decision import Decision, Ranked, Ranking, Rejected
@@ -187,14 +187,13 @@ def _cheapest(least_j: Sequence[float], numbers: Sequence[int], priced: _Priced)
 def _in_order(least_j: Sequence[float], numbers: Sequence[int], priced: _Priced) -> Iterator[Ranked]:
     """Some backends, the cheapest first, by what each costs at least: one is priced as soon as it may come next."""
     is_sorted = isfinite(sum([least_j[number] for number in numbers]))
-    found: list[tuple[float, int, Ranked]] = []
+    found = Cheapest(priced.__getitem__, priced.assessment.table.alike(priced.assessment.asked))
     for number in sorted(numbers, key=least_j.__getitem__) if is_sorted else numbers:
-        while is_sorted and found and least_j[number] >= found[0][0] - _EQUAL * abs(found[0][0]):
-            yield heappop(found)[-1]
-        ranked = priced[number]
-        heappush(found, (ranked.cost_j, number, ranked))
-    while found:
-        yield heappop(found)[-1]
+        while is_sorted and (best_j := found.least_j) is not None and least_j[number] >= best_j - _EQUAL * abs(best_j):
+            yield found.take()
+        found.add(number)
+    while found.least_j is not None:
+        yield found.take()
 
 
 def _priced(candidate: Candidate, assessment: Assessment) -> Ranked:

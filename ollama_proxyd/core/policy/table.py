@@ -119,16 +119,20 @@ class Table(NamedTuple):
     @property
     def speeds(self) -> Sequence[Speed | None]:
         """What was learned of each that is fit."""
-        return [
-            each.view.speeds.get(each.model.name)
-            for each in map(self.entries.__getitem__, self.order)
-            if type(each) is Candidate
-        ]
+        fit = map(self.entries.__getitem__, self.order)
+        return [each.view.speeds.get(each.model.name) for each in fit if type(each) is Candidate]
 
     def least_costs(self, asked: Demand) -> list[float]:
         """What a request costs at least on each that is fit, in their order."""
-        fit = Fit(len(self.order), self.numbers, self.shared, self._alone)
-        return self.lines.least_costs(asked, fit, self.working)
+        return self.lines.least_costs(asked, self._fit, self.working)
+
+    def alike(self, asked: Demand) -> Sequence[int | None]:
+        """The same number for those on which a request costs the same, None for those without their like."""
+        return self.lines.alike(asked, self._fit)
+
+    @property
+    def _fit(self) -> Fit:
+        return Fit(len(self.order), self.numbers, self.shared, self._alone)
 
     def _alone(self, number: int) -> Alone:
         """One of those that are fit as it is now, and what it would meet if nothing else were at work on its chip."""
