@@ -49,6 +49,15 @@ def _message(message: Any) -> bytes:
     return b"\0" + len(content).to_bytes(4) + cast("bytes", content)
 
 
+def _answer(body: bytes) -> list[Any]:
+    """An answer in one piece, as the gateway tells it."""
+    told = pb.ProcessingRequest()
+    for name, value in {":status": "200", "content-type": "application/json"}.items():
+        told.response_headers.headers.headers.add(key=name, raw_value=value.encode())
+    told.response_headers.end_of_stream = not body
+    return [told, pb.ProcessingRequest(response_body=pb.HttpBody(body=body, end_of_stream=True))] if body else [told]
+
+
 def _literal(name: bytes, value: bytes) -> bytes:
     """A header that gets a place in the table, as Envoy writes all but the path."""
     return b"%c%c%b%c%b" % (0x40, len(name), name, len(value), value)
@@ -72,13 +81,11 @@ class Latencies(NamedTuple):
 class Gateway(asyncio.Protocol):
     """One connection to a picker."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, answer: bytes) -> None:
+        """`answer` is the body of each answer, empty where only its head is told."""
         whole = pb.ProcessingRequest(request_body=pb.HttpBody(body=body, end_of_stream=True))
         self._asked = _message(head()), _message(whole)
-        answer = pb.ProcessingRequest()
-        answer.response_headers.headers.headers.add(key=":status", raw_value=b"200")
-        answer.response_headers.end_of_stream = True
-        self._answered = _message(answer)
+        self._answered = [_message(each) for each in _answer(answer)]
         self._number = 1
         self._unread = b""
         self._begun: dict[int, float] = {}
@@ -136,8 +143,9 @@ class Gateway(asyncio.Protocol):
         if kind == Kind.DATA and payload and number not in self._decided:
             self._decided.add(number)
             self.times_s.append(time.perf_counter() - self._begun[number])
-            self._window -= len(self._answered)
-            self._write(frame(Kind.DATA, 0, number, self._answered) + frame(Kind.DATA, END_STREAM, number))
+            self._window -= sum(map(len, self._answered))
+            told = [frame(Kind.DATA, 0, number, each) for each in self._answered]
+            self._write(b"".join(told) + frame(Kind.DATA, END_STREAM, number))
         elif kind == Kind.SETTINGS and not flags & ACK:
             self.is_open = True
             self._write(frame(Kind.SETTINGS, ACK, 0))

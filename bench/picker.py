@@ -41,6 +41,16 @@ BODY = json.dumps(
 ).encode()
 
 
+ANSWER = json.dumps(
+    {
+        "object": "chat.completion",
+        "model": "bench",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "word " * 150}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 420, "completion_tokens": 150, "total_tokens": 570},
+    }
+).encode()
+
+
 class _Forgetful:
     """A state store that keeps nothing."""
 
@@ -190,7 +200,7 @@ def _free_port() -> int:
 
 
 async def over_grpc(
-    number: int, rate: float, seconds: float, *, is_secure: bool
+    number: int, rate: float, seconds: float, answer: bytes, *, is_secure: bool
 ) -> dict[str, tuple[Latencies, float, float]]:
     """What a gateway sees of a picker for so many backends.
 
@@ -198,7 +208,7 @@ async def over_grpc(
     """
     with tempfile.TemporaryDirectory() as folder:
         async with _picker(Path(folder), number, is_secure=is_secure) as (port, pid):
-            gateway = await _ready(port, is_secure=is_secure)
+            gateway = await _ready(port, answer, is_secure=is_secure)
             found = dict[str, tuple[Latencies, float, float]]()
             for name, gaps in {"evenly": evenly(rate), "at random": at_random(rate)}.items():
                 await gateway.run(gaps, 1.0)
@@ -208,7 +218,7 @@ async def over_grpc(
             return found
 
 
-async def _ready(port: int, *, is_secure: bool) -> Gateway:
+async def _ready(port: int, answer: bytes, *, is_secure: bool) -> Gateway:
     """A gateway, as soon as the picker decides."""
     loop, context = asyncio.get_running_loop(), None
     if is_secure:  # as gateways do, which trust the certificate unseen
@@ -217,7 +227,7 @@ async def _ready(port: int, *, is_secure: bool) -> Gateway:
         context.set_alpn_protocols(["h2"])
     for _ in range(300):
         try:
-            _, gateway = await loop.create_connection(lambda: Gateway(BODY), "127.0.0.1", port, ssl=context)
+            _, gateway = await loop.create_connection(lambda: Gateway(BODY, answer), "127.0.0.1", port, ssl=context)
             await gateway.run(evenly(20), 0.2)
         except (RuntimeError, OSError):
             await asyncio.sleep(0.1)
@@ -226,7 +236,7 @@ async def _ready(port: int, *, is_secure: bool) -> Gateway:
     raise TimeoutError("the picker is not ready")
 
 
-async def _main(sizes: Sequence[int], rate: float, seconds: float, *, is_secure: bool) -> None:
+async def _main(sizes: Sequence[int], rate: float, seconds: float, answer: bytes, *, is_secure: bool) -> None:
     print("| backends | reading and deciding: processor time, median of 5 rounds (lowest … highest) |\n| --- | --- |")
     for number in sizes:
         times = sorted(await decisions_us(number))
@@ -234,7 +244,9 @@ async def _main(sizes: Sequence[int], rate: float, seconds: float, *, is_secure:
     print("\n| backends | requests come | decisions/s | p50 | p99 | longest | processor time | wait for the core |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for number in sizes:
-        for name, (seen, ran_us, waited_us) in (await over_grpc(number, rate, seconds, is_secure=is_secure)).items():
+        for name, (seen, ran_us, waited_us) in (
+            await over_grpc(number, rate, seconds, answer, is_secure=is_secure)
+        ).items():
             told = f"{seen.per_s:.0f} | {seen.p50_ms:.2f} ms | {seen.p99_ms:.2f} ms | {seen.most_ms:.2f} ms"
             print(f"| {number} | {name} | {told} | {ran_us:.0f} µs | {waited_us:.0f} µs |", flush=True)
 
@@ -246,13 +258,15 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1000.0, help="requests a second (1000)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement over gRPC (5)")
     parser.add_argument("--tls", action="store_true", help="as gateways of the extension do")
+    parser.add_argument("--answers", action="store_true", help="answers have bodies that tell their tokens")
     parser.add_argument("--first", action="store_true", help="before all other programs on both cores, as root")
     options = parser.parse_args()
     if options.first:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     os.sched_setaffinity(0, os.sched_getaffinity(0) - {CORE} or {CORE})
     sizes = [int(each) for each in options.backends.split(",")]
-    uvloop.run(_main(sizes, options.rate, options.seconds, is_secure=options.tls))
+    answer = ANSWER if options.answers else b""
+    uvloop.run(_main(sizes, options.rate, options.seconds, answer, is_secure=options.tls))
 
 
 if __name__ == "__main__":
