@@ -49,20 +49,28 @@ class EngineLoads:
 
     async def follow(self) -> None:
         """Ask every backend that is up, round after round; never returns."""
+        within_s = 0.0
         while True:
             begun_s = self._clock.monotonic()
-            await self.ask()
-            round_s = max(self._interval_s(), EACH_S * len(self._loads))
-            await self._clock.sleep(max(round_s - (self._clock.monotonic() - begun_s), 0.0))
+            await self.ask(within_s)
+            within_s = max(self._interval_s(), EACH_S * len(self._loads))
+            await self._clock.sleep(max(within_s - (self._clock.monotonic() - begun_s), 0.0))
 
-    async def ask(self) -> None:
-        """One round, of the backends that are up; what others told is forgotten."""
+    async def ask(self, within_s: float = 0.0) -> None:
+        """One round, of the backends that are up, one after the other; what others told is forgotten.
+
+        All at once they would keep decisions waiting.
+        """
         up = {view.spec.id for view in self._fleet.views.value if view.health is Health.UP}
         for each in [each for each in self._loads if each not in up]:
             self._set(each, NOT_TOLD)
         turns = asyncio.Semaphore(MOST_AT_ONCE)
         asked = [member.config for member in self._fleet.members.values() if member.id in up]
-        await asyncio.gather(*(self._ask(config, turns) for config in asked))
+        async with asyncio.TaskGroup() as round_:
+            for config in asked:
+                round_.create_task(self._ask(config, turns), name=f"load of {config.spec.id}")
+                if within_s:
+                    await self._clock.sleep(within_s / len(asked))
 
     async def _ask(self, config: BackendConfig, turns: asyncio.Semaphore) -> None:
         backend_id = config.spec.id

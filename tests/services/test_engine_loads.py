@@ -1,10 +1,12 @@
 """What engines tell of their load is kept while it can be right."""
 
+import asyncio
+
 from ollama_proxyd.core.engine_load import NOT_TOLD, EngineLoad
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.services.engine_loads import KEPT_ROUNDS, EngineLoads
 from ollama_proxyd.services.inventory import BackendConfig
-from tests.fakes import FakeBackend, services_of
+from tests.fakes import FakeBackend, pass_by, services_of
 
 
 class Reader:
@@ -31,6 +33,23 @@ async def test_silence_is_borne_for_some_rounds_and_then_nothing_is_known() -> N
     await loads.ask()
     assert loads.of("a") == NOT_TOLD
     assert not loads.queued
+
+
+async def test_after_a_first_look_at_all_engines_they_are_looked_at_one_after_the_other() -> None:
+    services = await services_of(*[FakeBackend(each) for each in "abcd"])
+    begun_s, asked = services.clock.monotonic(), list[tuple[str, float]]()
+
+    class Noting(Reader):
+        async def read(self, config: BackendConfig) -> EngineLoad:
+            asked.append((config.spec.id, services.clock.monotonic() - begun_s))
+            return await super().read(config)
+
+    loads = EngineLoads(services.fleet, Noting(), services.clock, lambda: 2.0)
+    following = asyncio.create_task(loads.follow())
+    await pass_by(5.9)
+    following.cancel()
+    at_first = [(each, 0.0) for each in "abcd"]
+    assert asked == [*at_first, *zip("abcdabcd", [2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5], strict=True)]
 
 
 async def test_only_those_that_are_up_are_asked_and_changes_are_named() -> None:
