@@ -116,8 +116,6 @@ def test_a_habit_is_met_on_the_charger_and_outlives_a_mode_a_reload_and_the_batt
     laptop.unplug()
     wait_until(lambda: on_battery(daemon), "the charger is gone")
     assert running(daemon) == [("m1", "ready")]
-    begun_s = time.monotonic()
     assert daemon.post("/v1/chat/completions", {**CHAT, "model": "m1"}).status == 200
-    assert time.monotonic() - begun_s < 10
     assert [each["pid"] for each in daemon.get("/status").json()["engines"]] == [pid]
     assert daemon.get("/status").json()["loads_total"] == 1
