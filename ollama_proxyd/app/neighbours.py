@@ -15,7 +15,7 @@ from ollama_proxyd.core.house import Machine, Offer, Peer
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.slots import Slots, SlotsFrom
 from ollama_proxyd.edges.backends.shared import SharedBackend
-from ollama_proxyd.edges.house.link import LinkError, follow
+from ollama_proxyd.edges.house.link import follow
 from ollama_proxyd.edges.plumbing.http import HttpClient
 from ollama_proxyd.edges.plumbing.machine_words import BackendWords, MachineWords, ModelWords
 from ollama_proxyd.edges.plumbing.way import Pinned, Way
@@ -48,6 +48,8 @@ class Neighbour:
     """Whether there is a connection on which it has told something."""
     profiles: dict[str, Profile] = field(default_factory=dict)
     """Its speeds as they were when it was reached first: later ones are learned from its answers."""
+    is_found_out: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it was reached, or was looked for in vain."""
     seen: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when it may be reached."""
     moved: asyncio.Event = field(default_factory=asyncio.Event)
@@ -149,7 +151,7 @@ class Neighbours:
                 moved.cancel()
                 link.cancel()
                 (error,) = await asyncio.gather(link, return_exceptions=True)
-            why = str(error) if isinstance(error, LinkError) else "it is elsewhere now"
+            why = "it is elsewhere now" if neighbour.moved.is_set() else str(error)
             if neighbour.is_linked:
                 neighbour.is_linked = False
                 return True, why
@@ -162,6 +164,7 @@ class Neighbours:
             log.info("%s is gone: %s", neighbour.peer.name, why)
         neighbour.why = f"away since {neighbour.since}: {why}"
         neighbour.told = neighbour.rtt_s = None
+        neighbour.is_found_out.set()
         for each in neighbour.peer.offers:
             if self._is_used(backend_id := _id(neighbour, each)):
                 self._fleet.note_down(backend_id, why_down(backend_id, _unshared(neighbour)))
@@ -176,6 +179,7 @@ class Neighbours:
             log.info("%s is reached at %s", neighbour.peer.name, place[0])
         neighbour.is_linked, neighbour.place, neighbour.told, neighbour.rtt_s = True, place, told, rtt_s
         neighbour.since = neighbour.why = None
+        neighbour.is_found_out.set()
         for each in told.backends:
             neighbour.profiles.setdefault(each.id, Profile(None, each.ttft_s, each.decode_tps))
         offers = tuple(Offer(each.id, each.name, each.hardware) for each in told.backends)
@@ -226,7 +230,8 @@ class Neighbours:
         if neighbour is None:
             raise ProxyError(ErrorKind.UNAVAILABLE, f"{spec.machine} is not paired")
 
-        def told() -> Probe:
+        async def told() -> Probe:
+            await neighbour.is_found_out.wait()
             backends = neighbour.told.backends if neighbour.told else ()
             words = next((each for each in backends if _id(neighbour, each) == spec.id), None)
             if words is None or words.why_not is not None:

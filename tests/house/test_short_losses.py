@@ -112,3 +112,9 @@ def test_a_daemon_that_starts_anew_knows_what_is_away(house: House) -> None:
     assert targeted(house.laptop, "desktop/none")[0] == 404
     house.desktop.start()
     wait_until(lambda: "desktop/nvidia" in house.laptop.healthy(), "it is back", 90, 0.5)
+
+
+def test_a_request_waits_until_a_daemon_that_starts_anew_has_found_the_machine(house: House) -> None:
+    house.laptop.stop()
+    house.laptop.start()
+    assert targeted(house.laptop, "desktop/nvidia")[0] == 200

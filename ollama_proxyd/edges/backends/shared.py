@@ -1,6 +1,6 @@
 """A backend of a paired machine: asked through the daemon there, whose word on its health counts."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Event
@@ -13,14 +13,16 @@ from ollama_proxyd.edges.plumbing.way import Way
 
 
 class SharedBackend:
-    """See `services.ports.Backend`. told: what the other machine said last; raises ProxyError where it shares nothing.
+    """See `services.ports.Backend`. told: what the other machine said last, once it was looked for.
+
+    It raises ProxyError where nothing is shared.
 
     Its files, and what stays in its memory, are the other machine's own to decide.
     """
 
     can_keep = can_unload = can_manage = False
 
-    def __init__(self, spec: BackendSpec, client: HttpClient, way: Way, told: Callable[[], Probe]) -> None:
+    def __init__(self, spec: BackendSpec, client: HttpClient, way: Way, told: Callable[[], Awaitable[Probe]]) -> None:
         self._inner = EngineBackend(spec, client, way=way)
         self._told = told
 
@@ -50,7 +52,7 @@ class SharedBackend:
 
     async def probe(self) -> Probe:
         """What the other machine said last; nothing is asked."""
-        return self._told()
+        return await self._told()
 
     async def show(self, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
         """A model's details, as the other machine gives them."""
