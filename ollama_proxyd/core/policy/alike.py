@@ -65,11 +65,8 @@ class Cheapest:
         self._alike = alike
         self._found: list[tuple[float, int]] = []
         self._behind: dict[int, deque[int]] = {}
-
-    @property
-    def least_j(self) -> float | None:
+        self.least_j: float | None = None
         """What the cheapest costs; None where there is none."""
-        return self._found[0][0] if self._found else None
 
     def add(self, number: int) -> None:
         """Price one, unless one of its like stands here."""
@@ -80,6 +77,7 @@ class Cheapest:
         if mark is not None:
             self._behind[mark] = deque()
         heappush(self._found, (self._priced(number).cost_j, number))
+        self.least_j = self._found[0][0]
 
     def take(self) -> Ranked:
         """The cheapest, of equals the first; the next of its like moves up."""
@@ -89,4 +87,5 @@ class Cheapest:
                 heappush(self._found, (cost_j, self._behind[mark].popleft()))
             else:
                 del self._behind[mark]
+        self.least_j = self._found[0][0] if self._found else None
         return self._priced(number)

@@ -91,7 +91,7 @@ class Lines:
         self._drawn: dict[LineKey, _Drawn] = {}
         self._alike = Alike((), {}, frozenset())
         self._alone: dict[int, Alone] = {}
-        """Those that were drawn last, as they are for every kind of request."""
+        """Those that were looked at, as they are for every kind of request."""
 
     def followed(self, changed: Iterable[int]) -> "Lines":
         """The same where some backends are no longer as they were."""
@@ -111,7 +111,7 @@ class Lines:
             return [None] * fit.size
 
         def mark(number: int) -> Hashable | None:
-            candidate, view, met = fit.alone(number)
+            candidate, view, met = self._one(number, fit)
             return None if candidate.chip in fit.shared else mark_of(candidate, view, met)
 
         return self._alike.among(fit.size, mark)
@@ -168,11 +168,15 @@ class Lines:
         self._drawn[key] = found
         return found
 
-    def _draw(self, number: int, key: LineKey, fit: Fit, working: Working) -> Line:
-        """The line of one, without its own part in the sums of a chip that it shares."""
+    def _one(self, number: int, fit: Fit) -> Alone:
+        """One of those that are fit, looked at once."""
         if (alone := self._alone.get(number)) is None:
             alone = self._alone[number] = fit.alone(number)
-        candidate, view, _ = alone
+        return alone
+
+    def _draw(self, number: int, key: LineKey, fit: Fit, working: Working) -> Line:
+        """The line of one, without its own part in the sums of a chip that it shares."""
+        candidate, view, _ = alone = self._one(number, fit)
         found, there = line(*alone, key), working.get(candidate.chip)
         own = None if there is None else there.each.get(view.spec.id)
         if own is None or candidate.chip not in fit.shared:
