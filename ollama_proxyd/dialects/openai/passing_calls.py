@@ -1,8 +1,5 @@
 """Tool calls in a stream that passes to clients of OpenAI's API: as those put them together."""
 
-from collections import defaultdict
-from functools import partial
-
 import msgspec
 
 from ollama_proxyd.core.events import ToolCallDelta
@@ -26,9 +23,11 @@ class PassedCalls:
     has_tools: whether the client asked with tools, and so reads tool_calls alone.
     """
 
+    __slots__ = ("_answer_id", "_choices", "_has_tools")
+
     def __init__(self, answer_id: str, *, has_tools: bool) -> None:
-        self._has_tools = has_tools
-        self._choices: defaultdict[int, _Calls] = defaultdict(partial(_Calls, answer_id))
+        self._answer_id, self._has_tools = answer_id, has_tools
+        self._choices: dict[int, _Calls] = {}
 
     def concern(self, block: bytes) -> bool:
         """Whether a block may have to be written anew."""
@@ -43,7 +42,8 @@ class PassedCalls:
         for choice in told.get("choices") or ():
             delta = choice["delta"]
             was_changed |= self._has_tools and _rename(choice, delta)
-            calls = self._choices[choice["index"]]
+            calls = self._choices.get(choice["index"]) or _Calls(self._answer_id)
+            self._choices[choice["index"]] = calls
             check_answers(len(self._choices))
             was_changed |= calls.mend(delta, is_last=bool(choice.get("finish_reason")))
             if calls.begun and choice.get("finish_reason") == "stop":

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
-from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Flow, Read
+from ollama_proxyd.core.events import Accepted, Delta, Event, Finished, Flow
 from ollama_proxyd.core.quoting import unquoted
 from ollama_proxyd.core.requests import Json, Request
 from ollama_proxyd.core.text import sanitize_line
@@ -106,7 +106,8 @@ class Exchange:
                 chunk = await _start(reply)
                 _check_type(reply, dialect, chunk)
                 rest_s = self._server.rest_s(reply)
-                yield Accepted(rendered.ignored_fields, _meaning(dialect, request), rest_s, keep_s)
+                meaning = _Meaning(dialect, request) if _passes(dialect, request) else None
+                yield Accepted(rendered.ignored_fields, meaning, rest_s, keep_s)
                 if not dialect.is_stream(request, reply.content_type, chunk):
                     for event in await _whole(dialect, request, model, reply, chunk):
                         yield event
@@ -199,21 +200,22 @@ def _passes(dialect: Dialect, request: Request) -> bool:
     return is_plain and request.api is dialect.api and request.stream
 
 
-def _meaning(dialect: Dialect, request: Request) -> Read | None:
+class _Meaning:
     """What frames mean that are passed on; it raises for one that cannot be read."""
-    if not _passes(dialect, request):
-        return None
-    decoder: StreamReader | None = None
 
-    def read(block: bytes) -> Sequence[Event]:
-        nonlocal decoder
-        decoder = decoder or dialect.decoder(request)  # most answers end without being read
+    __slots__ = ("_decoder", "_dialect", "_request")
+
+    def __init__(self, dialect: Dialect, request: Request) -> None:
+        self._dialect, self._request = dialect, request
+        self._decoder: StreamReader | None = None
+        """None as long as nothing was read, as with most answers."""
+
+    def __call__(self, block: bytes) -> Sequence[Event]:
+        decoder = self._decoder = self._decoder or self._dialect.decoder(self._request)
         events = decoder.feed(block)
         if decoder.skipped_frames:
             raise unreadable("the backend", decoder.skipped_frames)
         return events
-
-    return read
 
 
 def _reader(dialect: Dialect, request: Request, model: str, who: str, rendered: Rendered) -> StreamReader:

@@ -133,8 +133,8 @@ async def deliver(
         del headers  # as the answer has done
         request.protocol.keep_alive(True)  # lets go of the timer of a connection that waits for requests
         has_words = content_type is None or content_type.startswith(dialect.stream_type)
-        writing = _Writing(response, make_encoder, dialect.landmark)
-        request[STARTED] = Started(response, partial(writing.broken, dialect) if has_words else None)
+        writing = _Writing(response, dialect, make_encoder)
+        request[STARTED] = Started(response, writing.broken if has_words else None)
         event: Event | None = None
         async for event in events:
             if isinstance(event, Flow):
@@ -142,7 +142,7 @@ async def deliver(
             else:
                 writing.tell(event)
             await response.drain()
-        writing.end(dialect)
+        writing.end()
         await response.end(routing_headers.cost(_energy(event)) if takes_trailers else {})
         return response
 
@@ -150,12 +150,13 @@ async def deliver(
 class _Writing:
     """The events of a streamed answer on their way to its client: an engine's own frames, else encoded."""
 
-    __slots__ = ("_encoder", "_first", "_first_bytes", "_last", "_make_encoder", "_mark", "_response")
+    __slots__ = ("_dialect", "_encoder", "_first", "_first_bytes", "_last", "_make_encoder", "_mark", "_response")
 
-    def __init__(self, response: Stream, make_encoder: Callable[[], Encoder], mark: bytes) -> None:
+    def __init__(self, response: Stream, dialect: ClientDialect, make_encoder: Callable[[], Encoder]) -> None:
         self._response = response
+        self._dialect = dialect
         self._make_encoder = make_encoder
-        self._mark = mark
+        self._mark = dialect.landmark
         self._first: list[bytes] = []
         """The frames of an engine's own by which an encoder goes on with its stream."""
         self._first_bytes = 0
@@ -187,16 +188,16 @@ class _Writing:
         self._encoder = self._encoder or self._make_encoder()
         return self._encoder.encode(event)
 
-    def broken(self, dialect: ClientDialect, error: ProxyError) -> bytes:
+    def broken(self, error: ProxyError) -> bytes:
         """The error as the last frame; what passed unread may have ended within one, which ends there then."""
-        is_within = dialect.stream_type == _EVENTS and self._last and not self._last.endswith(_EVENT_ENDS)
+        is_within = self._dialect.stream_type == _EVENTS and self._last and not self._last.endswith(_EVENT_ENDS)
         gap = b"\n" if self._last.endswith(b"\n") else b"\n\n"
-        return (gap if is_within else b"") + dialect.stream_error(error)
+        return (gap if is_within else b"") + self._dialect.stream_error(error)
 
-    def end(self, dialect: ClientDialect) -> None:
+    def end(self) -> None:
         """Have the dialect take note of an answer that was an engine's own to its end."""
         if self._last and self._encoder is None:
-            dialect.ended_with(self._last)
+            self._dialect.ended_with(self._last)
 
 
 def _takes_trailers(request: web.Request) -> bool:

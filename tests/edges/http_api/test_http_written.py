@@ -8,6 +8,7 @@ from aiohttp import web
 
 from ollama_proxyd.core.errors import ProxyError
 from ollama_proxyd.core.events import Delta, Resumed
+from ollama_proxyd.dialects.openai.dialect import OpenAI
 from ollama_proxyd.edges.http_api import streaming
 from ollama_proxyd.edges.http_api.streaming import _Writing
 from ollama_proxyd.edges.http_api.written import Stream
@@ -43,9 +44,15 @@ class Sink:
         return True
 
 
+class Marked(OpenAI):
+    """Cannot go on without any of its frames."""
+
+    landmark = b"data:"
+
+
 def test_an_answer_that_is_too_long_to_be_kept_does_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "MOST_FIRST_BYTES", 100)
-    writing = _Writing(cast("Any", Sink()), lambda: cast("Any", None), b"data:")
+    writing = _Writing(cast("Any", Sink()), Marked(), lambda: cast("Any", None))
     for _ in range(1000):
         writing.tell(b"data: a frame\n\n")
         writing.tell(Delta(frame=b"data: a frame\n\n"))
