@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from ollama_proxyd.core.fleet import Hardware, Profile
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.services.settings import QueueSettings
 from ollama_proxyd.sim.baselines import RULES, Baseline
 from ollama_proxyd.sim.machines import Cooling, Device, Machine
 from ollama_proxyd.sim.play import Contender, play_jobs
@@ -19,6 +20,7 @@ PLANS = {10: 900.0, 30: 300.0, 100: 300.0, 1000: 60.0}
 PER_BACKEND = 0.08
 """Requests a second for each backend: some two fifths of what round robin carries."""
 MODEL = "chat:8b"
+SLOTS = 8
 CARDS = (
     ("small", 72.0, 40.0, 1500.0, 0.15),
     ("middle", 300.0, 90.0, 4000.0, 0.08),
@@ -29,7 +31,7 @@ STILL = Cooling(0.01, 90, 0)
 
 
 def cluster(number: int) -> Machine:
-    """So many cards of three classes in turn, each with an engine that answers 8 requests at once."""
+    """So many cards of three classes in turn, each with an engine that answers SLOTS requests at once."""
     devices = []
     for at in range(number):
         name, power_w, decode_tps, prefill_tps, first_s = CARDS[at % len(CARDS)]
@@ -49,7 +51,7 @@ def cluster(number: int) -> Machine:
                 memory_gb=24,
                 slope=0.05,
                 packaged=False,
-                slots=8,
+                slots=SLOTS,
                 tells_slots=True,
                 profile=Profile(power_w, first_s, decode_tps),
             )
@@ -66,10 +68,11 @@ def jobs(number: int, seconds: float) -> Iterator[Job]:
         yield Job(at_s, "app", MODEL, Operation.CHAT, prompt, prompt, answer)
 
 
-def contenders() -> Sequence[Contender]:
-    """Two rules of load balancers, and the policy in three modes."""
+def contenders(number: int) -> Sequence[Contender]:
+    """Two rules of load balancers, and the policy in three modes, with a queue as long as all slots together."""
     rules = [Baseline(name, RULES[name]) for name in ("round robin", "least connections")]
-    return [*rules, *(Product(mode) for mode in (Mode.PERFORMANCE, Mode.BALANCED, Mode.EFFICIENCY))]
+    queue = QueueSettings(max_length=SLOTS * number)
+    return [*rules, *(Product(mode, queue=queue) for mode in (Mode.PERFORMANCE, Mode.BALANCED, Mode.EFFICIENCY))]
 
 
 def main() -> None:
@@ -90,7 +93,7 @@ def main() -> None:
     )
     print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
     for number in map(int, options.backends.split(",")):
-        for contender in contenders():
+        for contender in contenders(number):
             asked, began_s = list(jobs(number, PLANS[number])), time.process_time()
             seen = play_jobs(cluster(number), asked, contender)
             told = f"{seen.energy_j:.0f} | {seen.waiting_s:.1f} s | {seen.p95_s:.1f} s | {seen.ttft_p95_s:.1f} s"

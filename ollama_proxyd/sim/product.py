@@ -16,6 +16,7 @@ from ollama_proxyd.core.requests import Api, Chat, Hints, Json, Operation, Prior
 from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.storage.history import NoHistory
 from ollama_proxyd.services.inventory import BackendConfig
+from ollama_proxyd.services.settings import QueueSettings
 from ollama_proxyd.services.tasks import Tasks
 from ollama_proxyd.services.watching import Pace
 from ollama_proxyd.sim.backend import MachineSensor, SimulatedBackend, spec_of
@@ -34,6 +35,7 @@ class Product:
 
     mode: Mode
     row: ModeRow | None = None
+    queue: QueueSettings = QueueSettings()
     then: Mapping[int, Mode] = field(default_factory=dict)
     """The mode that is chosen before each request, by its number; the same one for all where it is empty."""
 
@@ -48,7 +50,8 @@ class Product:
         config = defaults()
         table = config.modes.table if self.row is None else {**config.modes.table, self.mode: self.row}
         backends = tuple(BackendConfig(spec_of(device)) for device in world.machine.devices)
-        config = replace(config, default_mode=self.mode, modes=replace(config.modes, table=table), backends=backends)
+        modes = replace(config.modes, table=table)
+        config = replace(config, default_mode=self.mode, modes=modes, backends=backends, queue=self.queue)
         by_id = {str(at): job for at, job in enumerate(jobs)}
         foundation = Foundation.build(
             config,

@@ -11,6 +11,7 @@ import pytest
 
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.requests import Operation
+from ollama_proxyd.services.settings import QueueSettings
 from ollama_proxyd.sim.baselines import RULES, Baseline
 from ollama_proxyd.sim.bound import lower_bound_j
 from ollama_proxyd.sim.machines import LAPTOP, MACHINES
@@ -39,6 +40,13 @@ def test_each_thriftier_mode_needs_less_energy_and_none_refuses(machine: str) ->
     assert [day.refused for day in days] == [0] * len(days)
     joules = [day.energy_j for day in days]
     assert all(thrifty <= 1.02 * fast for fast, thrifty in pairwise(joules)), joules
+
+
+def test_what_the_queue_does_not_hold_is_refused() -> None:
+    agents = Traffic(("chat:3b",), hours=0.05, programs=("agents",))
+    queues = [QueueSettings(max_length=0), QueueSettings()]
+    without, usual = (play(LAPTOP, agents, Product(Mode.EFFICIENCY, queue=each), seed=1)[0] for each in queues)
+    assert (without.refused > 0, usual.refused) == (True, 0)
 
 
 @pytest.mark.parametrize("mode", [Mode.EFFICIENCY, Mode.ULTRA_EFFICIENCY])
