@@ -7,7 +7,7 @@ from math import inf
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.comparison import compare
-from ollama_proxyd.core.policy.decision import Decision
+from ollama_proxyd.core.policy.decision import Decision, Ranking
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.core.routed import RoutedError
 from ollama_proxyd.services.activity import Activity
@@ -48,7 +48,8 @@ class Booking:
         if has_begun and trace.decision is not None and trace.assessment is not None:
             performance = self._governor.modes.value.table[Mode.PERFORMANCE]
             trace.instead = compare(trace.decision, trace.assessment, performance, self._ledger.instead)
-            trace.decision = trace.attempts[-1].decision = self._settled(trace.decision)
+            if isinstance(trace.decision.ranked, Ranking):
+                trace.decision = trace.attempts[-1].decision = self._settled(trace.decision)
         trace.assessment = None  # it holds a picture of the whole fleet, and an answer may take long
         trace.is_told = has_begun
         self._ledger.note_routed(trace.routed())
