@@ -283,18 +283,22 @@ async def test_no_timer_runs_while_no_answer_is_under_way() -> None:
         assert client._watch._timer is None
 
 
+SLOW_S = 0.8
+"""Less than a slow answer takes, and much more than its pauses, which a busy machine makes longer."""
+
+
 async def slow(request: web.Request) -> web.StreamResponse:
     """Something every now and then."""
     response = web.StreamResponse()
     await response.prepare(request)
     for _ in range(8):
         await response.write(b"x")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2 * SLOW_S)
     return response
 
 
 async def test_nothing_bounds_the_whole_of_a_stream_that_makes_progress() -> None:
-    timeouts, got = Timeouts(first_byte_s=0.2, idle_s=0.2), b""
+    timeouts, got = Timeouts(first_byte_s=SLOW_S, idle_s=SLOW_S), b""
     async with serving(FakeEngine({"POST /": slow})) as engine, a_client(timeouts) as client:
         async with client.ask(call(engine.url + "/")) as reply:
             while piece := await reply.read():
@@ -309,7 +313,7 @@ async def test_nothing_bounds_the_whole_of_a_stream_that_makes_progress() -> Non
     ids=["progress", "none"],
 )
 async def test_what_is_poured_has_as_long_as_what_is_read(note: Callable[[Reply], None], error: str | None) -> None:
-    got, timeouts = b"", Timeouts(first_byte_s=0.2, idle_s=0.2)
+    got, timeouts = b"", Timeouts(first_byte_s=SLOW_S, idle_s=SLOW_S)
 
     def take(piece: bytes) -> bool:
         nonlocal got
@@ -328,7 +332,7 @@ async def test_what_is_poured_has_as_long_as_what_is_read(note: Callable[[Reply]
 
 
 async def test_bytes_that_bring_an_answer_no_further_are_a_timeout() -> None:
-    timeouts = Timeouts(first_byte_s=0.2, idle_s=0.2)
+    timeouts = Timeouts(first_byte_s=SLOW_S, idle_s=SLOW_S)
     async with serving(FakeEngine({"POST /": slow})) as engine, a_client(timeouts) as client:
         error = await failure(client, call(engine.url + "/"))
     assert error.kind is ErrorKind.UPSTREAM_TIMEOUT

@@ -276,12 +276,12 @@ async def test_no_long_body_keeps_the_loop_waiting_or_stays(serve: Serve, size: 
     firsts = await first_of_each_reader()
     memory = psutil.Process().memory_info
     async with sender(site) as client:
-        await client.send("POST", "/api/chat", "messages", size)  # what the first body makes is there once
-        before = memory().rss
-        for method, path, is_large in await routes():
-            if is_large or size == MB:
-                for field in fields_of(path, size if path in firsts else max(size, 10 * MB), is_large=is_large):
-                    await client.check(method, path, field, size, has_steps=True)
+        for is_warm in (False, True):  # what the first bodies of a process make is there once
+            before = memory().rss
+            for method, path, is_large in await routes():
+                if is_large or (is_warm and size == MB):
+                    for field in fields_of(path, size if path in firsts else max(size, 10 * MB), is_large=is_large):
+                        await client.check(method, path, field, size, has_steps=True)
     assert len(kept(site)) < MOST_KEPT_CHARACTERS
     assert memory().rss - before < max(MOST_KEPT_BYTES, MOST_KEPT_BODIES * size)
 
