@@ -222,10 +222,13 @@ def test_those_that_are_alike_stand_as_if_each_were_priced(
         assert found == order()
 
 
-def test_of_idle_backends_that_are_alike_one_is_priced_however_many_wait_for_a_model(priced: list[str]) -> None:
+@pytest.mark.parametrize("mode", [Mode.BALANCED, Mode.EFFICIENCY, Mode.ULTRA_EFFICIENCY])
+def test_of_idle_backends_that_are_alike_one_is_priced_however_many_wait_for_a_model(
+    mode: Mode, priced: list[str]
+) -> None:
     cold = tuple([replace(view, loaded=()) for view in many(400)[2::4]])
     followers = (Following(frozenset([view.spec.id for view in cold]), Followers(9, 90.0)),)
-    decision = rank(replace(QUERY, followers=followers), cold, UNKNOWN_SYSTEM, setting(Mode.BALANCED))
+    decision = rank(replace(QUERY, followers=followers), cold, UNKNOWN_SYSTEM, setting(mode))
     assert decision.ranked[0].backend_id == "b002"
     assert len(priced) <= 2
     assert [each.backend_id for each in decision.ranked[:3]] == ["b002", "b006", "b010"]

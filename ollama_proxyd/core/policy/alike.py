@@ -43,9 +43,9 @@ class Alike:
 def mark_of(candidate: Candidate, view: BackendView, met: Crowd) -> Hashable | None:
     """All that the price of an idle backend without a model in memory rests on, beside the request.
 
-    None for any other: what is at work there, what leaves its memory when, and what keeps requests off it are its own.
+    None for any other: what is at work there, what leaves its memory when, and what endangers or fails it are its own.
     """
-    is_plain = candidate.critical is None and not candidate.standing and view.spec.tariff is None and not view.breakers
+    is_plain = candidate.critical is None and view.spec.tariff is None and not view.breakers
     if view.in_flight or view.loaded or met is not ALONE or not is_plain:
         return None
     kept, memory, expected = candidate.keeping, view.memory, candidate.expected
@@ -54,7 +54,7 @@ def mark_of(candidate: Candidate, view: BackendView, met: Crowd) -> Hashable | N
     stay = arrival, costs[:5], costs.start_s, costs.start_j, kept.price_w, kept.asked_as, kept.has_tail
     rules = memory.is_kept_by_us, id(memory.gaps_s), view.loaded is None, view.spec.profile.keep_alive_s
     shares = candidate.heat_share, candidate.noise_share, candidate.elsewhere_w, candidate.network_s
-    return work, stay, rules, shares
+    return work, stay, rules, shares, tuple([each.code for each in candidate.standing])
 
 
 class Cheapest:
