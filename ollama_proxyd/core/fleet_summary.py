@@ -7,24 +7,36 @@ from ollama_proxyd.core.values import value
 
 @value
 class FleetSummary:
-    """Counts: enabled backends, serving backends, and serving ones with trouble."""
+    """Counts: expected backends, serving backends, and serving ones with trouble."""
 
-    enabled_count: int = 0
+    expected: int = 0
     up: int = 0
     degraded: int = 0
 
     def after(self, was: BackendView, now: BackendView) -> "FleetSummary":
         """The numbers once one backend has changed."""
         less, more = summarise((was,)), summarise((now,))
-        changes = less.enabled_count - more.enabled_count, less.up - more.up, less.degraded - more.degraded
-        return FleetSummary(self.enabled_count - changes[0], self.up - changes[1], self.degraded - changes[2])
+        changes = less.expected - more.expected, less.up - more.up, less.degraded - more.degraded
+        return FleetSummary(self.expected - changes[0], self.up - changes[1], self.degraded - changes[2])
+
+
+def expected(fleet: FleetView) -> FleetView:
+    """The backends that ought to serve: neither those switched off nor another machine's that are down.
+
+    Other machines come and go, so one that is away is no trouble of this one.
+    """
+    return tuple(
+        view
+        for view in fleet
+        if view.health is not Health.DISABLED and not (view.spec.machine and view.health is Health.DOWN)
+    )
 
 
 def summarise(fleet: FleetView) -> FleetSummary:
     """The numbers for a fleet."""
-    enabled = [view for view in fleet if view.health is not Health.DISABLED]
-    up = [view for view in enabled if view.can_serve]
-    return FleetSummary(len(enabled), len(up), sum(view.reason is not None for view in up))
+    wanted = expected(fleet)
+    up = [view for view in wanted if view.can_serve]
+    return FleetSummary(len(wanted), len(up), sum(view.reason is not None for view in up))
 
 
 def sentence(setting: ModeSetting, place: str, summary: FleetSummary, within: int) -> str:
@@ -40,8 +52,8 @@ def sentence(setting: ModeSetting, place: str, summary: FleetSummary, within: in
 
 
 def _backends(summary: FleetSummary) -> str:
-    if not summary.enabled_count:
+    if not summary.expected:
         return "no backend yet: start Ollama or llama-server"
     degraded = f" ({summary.degraded} degraded)" if summary.degraded else ""
-    noun = "backend" if summary.enabled_count == 1 else "backends"
-    return f"{summary.up} of {summary.enabled_count} {noun} up{degraded}"
+    noun = "backend" if summary.expected == 1 else "backends"
+    return f"{summary.up} of {summary.expected} {noun} up{degraded}"

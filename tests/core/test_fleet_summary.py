@@ -1,9 +1,10 @@
 """The line about the fleet."""
 
 from ollama_proxyd.core.fleet import BackendView, Health
-from ollama_proxyd.core.fleet_summary import sentence, summarise
+from ollama_proxyd.core.fleet_summary import expected, sentence, summarise
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeSetting
 from ollama_proxyd.core.reasons import Reason
+from ollama_proxyd.core.values import replace
 from tests.fakes import spec_of
 from tests.reasons import because
 
@@ -22,6 +23,13 @@ def view(backend_id: str, health: Health = Health.UP, degraded: Reason | None = 
 def test_backends_that_are_switched_off_are_not_missed() -> None:
     views = (view("npu"), view("cpu", Health.DOWN), view("nvidia", Health.DISABLED))
     assert said(*views) == "Balanced: serving on 127.0.0.1:8080, 1 of 2 backends up"
+
+
+def test_another_machine_that_is_away_is_not_missed() -> None:
+    away = BackendView(spec_of("desktop/npu", machine="desktop"), Health.DOWN)
+    assert said(view("npu"), away).endswith("1 of 1 backend up")
+    assert said(view("npu"), replace(away, health=Health.UP)).endswith("2 of 2 backends up")
+    assert expected((view("npu"), away)) == (view("npu"),)
 
 
 def test_what_auto_takes_and_what_is_degraded_is_said() -> None:

@@ -13,6 +13,7 @@ import grpc
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Delta, Embedded, Event, Finished
 from ollama_proxyd.core.fleet import Health
+from ollama_proxyd.core.fleet_summary import expected
 from ollama_proxyd.core.programs import UNKNOWN
 from ollama_proxyd.core.requests import Hints, Request
 from ollama_proxyd.core.routed import Routed
@@ -139,10 +140,11 @@ class ComputeService:
 
     @ending_well
     async def HealthCheck(self, _: Any, __: Any) -> Any:  # noqa: N802 - the name of the call
-        """Say whether the backends can serve; disabled ones do not count."""
-        enabled = [view for view in self._services.fleet.views.value if view.health is not Health.DISABLED]
-        serving = [view for view in enabled if view.can_serve]
-        is_whole = len(serving) == len(enabled) and not any(view.reason for view in serving)
+        """Say whether the expected backends can serve, and how each is that is switched on."""
+        fleet = self._services.fleet.views.value
+        enabled, wanted = [view for view in fleet if view.health is not Health.DISABLED], expected(fleet)
+        serving = [view for view in wanted if view.can_serve]
+        is_whole = len(serving) == len(wanted) and not any(view.reason for view in serving)
         return pb.HealthCheckResponse(
             status=("healthy" if is_whole else "degraded") if serving else "unhealthy",
             backend_health={view.spec.id: telling.state(view) for view in enabled},

@@ -12,6 +12,7 @@ from ollama_proxyd.core.breaker import Breaker
 from ollama_proxyd.core.budget import budget_fields
 from ollama_proxyd.core.failings import what_fails
 from ollama_proxyd.core.fleet import BackendView, FleetView, Health
+from ollama_proxyd.core.fleet_summary import expected
 from ollama_proxyd.core.holds import Hold
 from ollama_proxyd.core.learning import CONTEXTS, Speed
 from ollama_proxyd.core.modes import ModeRow, ModeSetting, ModeTable
@@ -114,14 +115,14 @@ def thermal_json(system: SystemState, fleet: FleetView) -> dict[str, Json]:
 
 
 def health_json(fleet: FleetView, within: int, now_s: float) -> dict[str, Json]:
-    """Whether all backends can serve ("ok"), some ("degraded") or none ("down"); disabled ones do not count.
+    """Whether all expected backends can serve ("ok"), some ("degraded") or none ("down").
 
     `within` are those that can serve within the mode in force.
     """
-    enabled = [view.can_serve for view in fleet if view.health is not Health.DISABLED]
-    is_whole = all(enabled) and not any(view.reason for view in fleet if view.health is Health.UP)
+    serving = [view.can_serve for view in expected(fleet)]
+    is_whole = all(serving) and not any(view.reason for view in fleet if view.health is Health.UP)
     return {
-        "status": ("ok" if is_whole else "degraded") if any(enabled) else "down",
+        "status": ("ok" if is_whole else "degraded") if any(serving) else "down",
         "version": __version__,
         "within_mode": within,
         "backends": [
