@@ -1,8 +1,10 @@
 """ie.fio.OllamaProxy.Backends: the backends as a list, and as objects that come and go."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
+from operator import is_not
 from typing import Any
 
 from ollama_proxyd.core.backend_status import backend_status, within_mode
@@ -23,6 +25,7 @@ from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
 from ollama_proxyd.services.status import moment
 from ollama_proxyd.services.unloading import Unloader
+from ollama_proxyd.services.watching import first_of
 
 PARENT_PATH = f"{ROOT_PATH}/Backends"
 
@@ -118,12 +121,18 @@ class Backends:
         )
 
     async def _follow_rests(self) -> None:
-        """Tell when a backend takes requests again that the limit of its rate kept away; never returns."""
-        async for views in self._services.fleet.views.changes():
-            left_s = [rest_left_s(view.breakers, self._clock.monotonic()) for view in views if view.breakers]
-            if any(left_s):
-                await self._clock.sleep(min(filter(None, left_s)))
-                self._tell_steady()
+        """Tell each time that a backend takes requests again which its rate limit kept away; never returns."""
+        views, over_s = self._services.fleet.views, math.inf
+        async for _ in views.changes():
+            is_resting = True
+            while is_resting:
+                seen, now_s = views.value, self._clock.monotonic()
+                if now_s >= over_s:
+                    self._tell_steady()
+                left_s = [rest_left_s(view.breakers, now_s) for view in seen if view.breakers]
+                over_s = now_s + min(filter(None, left_s), default=math.inf)
+                if is_resting := over_s < math.inf:
+                    await first_of(self._clock.sleep(over_s - now_s), views.until(partial(is_not, seen)))
 
     def _tell_fleet(self, views: FleetView) -> None:
         before = [backend.view for backend in self._by_id.values()]

@@ -205,6 +205,19 @@ async def test_a_backend_at_its_rate_limit_tells_until_when_and_when_that_is_ove
     assert not body[1]
 
 
+async def test_each_of_several_rests_is_told_when_it_is_over(program: Program, desk: Desk) -> None:
+    """The last began at last and is over first, and nothing else changes meanwhile."""
+    fleet = desk.services.fleet
+    for backend_id, rest_s in (("npu", 60.0), ("cpu", 90.0), ("igpu", 5.0)):
+        fleet.note_begun(fleet.members[backend_id], None, rest_s)
+        await program.heard()
+    told = []
+    for passes_s in (6.0, 55.0, 30.0):
+        desk.clock.advance(passes_s)
+        told.append([where for where, member, _ in await program.heard() if member == "PropertiesChanged"])
+    assert told == [["Backends/igpu"], ["Backends/npu"], ["Backends/cpu"]]
+
+
 async def test_each_backend_is_an_object_with_every_property(program: Program) -> None:
     objects = await managed(program)
     assert set(objects) == {f"{ROOT_PATH}/Backends/{name}" for name in ("npu", "igpu", "nvidia", "cpu")}
