@@ -44,8 +44,8 @@ class Neighbour:
     why: str | None = None
     told: MachineWords | None = None
     rtt_s: float | None = None
-    is_linked: bool = False
-    """Whether there is a connection on which it has told something."""
+    linked_s: float | None = None
+    """Since when there is a connection on which it has told something; None without one."""
     profiles: dict[str, Profile] = field(default_factory=dict)
     """Its speeds as they were when it was reached first: later ones are learned from its answers."""
     is_found_out: asyncio.Event = field(default_factory=asyncio.Event)
@@ -95,7 +95,7 @@ class Neighbours:
         if (known := self._all.get(peer.fingerprint)) is not None:
             if place not in {known.place, (known.peer.address, known.peer.port)}:
                 known.moved.set()
-            known.peer = peer
+            known.peer = replace(peer, offers=known.peer.offers)
             known.seen.set()
             self._show()
             return
@@ -107,7 +107,7 @@ class Neighbours:
     def linked_at(self, fingerprint: str) -> tuple[str, int] | None:
         """Where a machine is connected; None where it is not."""
         known = self._all.get(fingerprint)
-        return known.place if known is not None and known.is_linked else None
+        return known.place if known is not None and known.linked_s is not None else None
 
     def remove(self, fingerprint: str) -> None:
         """Follow a machine no longer."""
@@ -124,21 +124,20 @@ class Neighbours:
         pauses_s = iter(PAUSES_S)
         while True:
             neighbour.seen.clear()
-            begun_s = self._clock.monotonic()
-            is_reached, why = await self._reach(neighbour)
-            if is_reached:
+            lasted_s, why = await self._reach(neighbour)
+            if lasted_s is not None:
                 pauses_s = iter(PAUSES_S)
                 log.info("the connection to %s has ended: %s", neighbour.peer.name, why)
                 neighbour.seen.clear()  # what was heard while it was there says nothing of its coming back
-                if self._clock.monotonic() - begun_s >= STEADY_S:
+                if lasted_s >= STEADY_S:
                     continue
             self._note_away(neighbour, why)
             with suppress(TimeoutError):
                 async with asyncio.timeout(next(pauses_s, PAUSES_S[-1])):
                     await neighbour.seen.wait()
 
-    async def _reach(self, neighbour: Neighbour) -> tuple[bool, str]:
-        """Follow it as long as it can be followed; whether it was reached, and why it is followed no longer."""
+    async def _reach(self, neighbour: Neighbour) -> tuple[float | None, str]:
+        """Follow it as long as it can be; how many seconds that was, None where it was not reached, and why no more."""
         context, why = neighbour.way.tls, ""
         assert isinstance(context, Pinned)
         for place in dict.fromkeys((*self._news.addresses(neighbour.peer), neighbour.place)):
@@ -152,10 +151,10 @@ class Neighbours:
                 link.cancel()
                 (error,) = await asyncio.gather(link, return_exceptions=True)
             why = "it is elsewhere now" if neighbour.moved.is_set() else str(error)
-            if neighbour.is_linked:
-                neighbour.is_linked = False
-                return True, why
-        return False, why
+            if (linked_s := neighbour.linked_s) is not None:
+                neighbour.linked_s = None
+                return self._clock.monotonic() - linked_s, why
+        return None, why
 
     def _note_away(self, neighbour: Neighbour, why: str) -> None:
         """Nothing of a machine is used until it is reached again."""
@@ -175,13 +174,18 @@ class Neighbours:
         return f"{self._clock.local_date()} {minute // 60:02}:{minute % 60:02}"
 
     def _hear(self, neighbour: Neighbour, place: tuple[str, int], told: MachineWords, rtt_s: float | None) -> None:
-        if not neighbour.is_linked:
+        if self._all.get(neighbour.peer.fingerprint) is not neighbour:
+            return  # it was unpaired, and must not be kept again
+        if neighbour.linked_s is None:
+            neighbour.linked_s = self._clock.monotonic()
             log.info("%s is reached at %s", neighbour.peer.name, place[0])
-        neighbour.is_linked, neighbour.place, neighbour.told, neighbour.rtt_s = True, place, told, rtt_s
+        neighbour.place, neighbour.told, neighbour.rtt_s = place, told, rtt_s
         neighbour.since = neighbour.why = None
         neighbour.is_found_out.set()
-        for each in told.backends:
-            neighbour.profiles.setdefault(each.id, Profile(None, each.ttft_s, each.decode_tps))
+        neighbour.profiles = {
+            each.id: neighbour.profiles.get(each.id) or Profile(None, each.ttft_s, each.decode_tps)
+            for each in told.backends
+        }
         offers = tuple(Offer(each.id, each.name, each.hardware) for each in told.backends)
         if offers != neighbour.peer.offers:
             neighbour.peer = replace(neighbour.peer, offers=offers)
