@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ollama_proxyd.core.fleet import FleetView, Health, LoadedModel, Profile
@@ -20,12 +20,15 @@ from ollama_proxyd.core.policy.mode_limits import tier
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import assess, rank
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, SystemState
+from ollama_proxyd.core.requests import Hints
 from ollama_proxyd.core.watts import Watts
 from ollama_proxyd.core.workload import Ahead, Followers, Following, QueueAhead, UnderWay
-from tests.core.reference_profile import TINY, backend, setting
+from tests.core.reference_profile import PROFILES, TINY, backend, setting
 from tests.core.test_rank_properties import fleets, machines, modes, queries
 
 QUERY = Query(TINY.name, prompt_tokens=3000)
+UNKNOWN = (replace(backend("b0", PROFILES["nvidia"]), loaded=None),)
+"""One of which nobody knows what is in its memory."""
 
 
 def many(count: int) -> FleetView:
@@ -204,12 +207,26 @@ def test_the_order_is_that_of_all_prices(fleet: FleetView, query: Query, mode: M
         assert costs == pytest.approx(sorted(costs))
 
 
-@given(fleets, queries, modes, machines)
+some = st.dictionaries(st.sampled_from([f"b{at}-{again}" for at in range(3) for again in range(3)]), st.floats(0, 90))
+
+
+@given(fleets, queries, modes, machines, some, some)
+@example(
+    UNKNOWN, replace(QUERY, hints=Hints(power_efficient=True)), Mode.PERFORMANCE, UNKNOWN_SYSTEM, {"b0-0": 9.0}, {}
+)
+@example(UNKNOWN, QUERY, Mode.BALANCED, UNKNOWN_SYSTEM, {}, {"b0-1": 50.0})
 def test_those_that_are_alike_stand_as_if_each_were_priced(
-    fleet: FleetView, query: Query, mode: Mode, machine: SystemState
+    fleet: FleetView,
+    query: Query,
+    mode: Mode,
+    machine: SystemState,
+    waits_s: dict[str, float],
+    read_tokens: dict[str, float],
 ) -> None:
     again = [replace(view, spec=replace(view.spec, id=f"{view.spec.id}-{at}")) for view in fleet for at in range(3)]
     doubled = tuple([replace(view, in_flight=0, loaded=view.loaded and ()) for view in again]) + fleet
+    cached = {**query.cached_tokens, **{each: 60 * tokens for each, tokens in read_tokens.items()}}
+    query = replace(query, waits_s=waits_s, cached_tokens=cached)
 
     def order() -> list[tuple[str, float]]:
         tables._tables.clear()

@@ -106,7 +106,10 @@ class Lines:
         return found
 
     def alike(self, asked: Demand, fit: Fit) -> Sequence[int | None]:
-        """The same number for those on which this request costs the same, None for those without their like."""
+        """The same number for those on which this request costs the same, None for those without their like.
+
+        Where it would wait, and what of its prompt a cache holds, is that backend's own.
+        """
         if not all(fit.numbers.keys() <= each.backends for each in asked.followers):
             return [None] * fit.size
 
@@ -114,7 +117,11 @@ class Lines:
             candidate, view, met = self._one(number, fit)
             return None if candidate.chip in fit.shared else mark_of(candidate, view, met)
 
-        return self._alike.among(fit.size, mark)
+        found = self._alike.among(fit.size, mark)
+        if not (asked.waits_s or asked.cached_tokens):
+            return found
+        own = {fit.numbers.get(each) for each in (*asked.waits_s, *asked.cached_tokens)}
+        return [None if number in own else each for number, each in enumerate(found)]
 
     def least_costs(self, asked: Demand, fit: Fit, working: Working) -> list[float]:
         """What a request costs at least on each, in their order, while these are at work."""
