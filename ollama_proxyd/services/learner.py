@@ -38,7 +38,7 @@ class Learner:
         if conditions == self._conditions:
             return
         if self._conditions is not None:
-            self._elsewhere[self._conditions] = {each: dict(speeds) for each, speeds in self._speeds.items()}
+            self._elsewhere[self._conditions] = {each: _shown(speeds) for each, speeds in self._speeds.items()}
             for backend_id, speeds in self._speeds.items():
                 seen = self._elsewhere.get(conditions, {}).get(backend_id, {})
                 speeds.update({model: seen.get(model) or speed.prior(speed.at_s) for model, speed in speeds.items()})
@@ -60,7 +60,7 @@ class Learner:
             before.observe(ended)
         for backend_id, speeds in before._speeds.items():
             own = self._speeds.setdefault(backend_id, {})
-            seen = {model for model, speed in own.items() if speed.samples}
+            seen = _shown(own)
             own.update({model: speed.first_guess() for model, speed in speeds.items() if model not in seen})
 
     def suppose(self, backend_id: str, model: str, guess: Speed) -> None:
@@ -83,6 +83,11 @@ class Learner:
             speeds = self._speeds.setdefault(ended.backend_id, {})
             known = speeds.get(ended.model, _NOT_SEEN)
             speeds[ended.model] = learn(known, what_it_showed(ended, known), ended.ended_s)
+
+
+def _shown(speeds: Mapping[str, Speed]) -> dict[str, Speed]:
+    """The speeds that a backend's own answers have shown; those of its kin are guesses."""
+    return {model: speed for model, speed in speeds.items() if speed.samples}
 
 
 def what_it_showed(ended: AttemptEnded, known: Speed) -> Answer:

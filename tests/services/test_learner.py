@@ -174,6 +174,17 @@ def test_each_condition_has_speeds_of_its_own_that_begin_as_those_of_the_last() 
     assert seen["m"].weight == 1
 
 
+def test_what_was_shown_under_other_conditions_counts_more_than_what_its_kin_showed_under_these() -> None:
+    learner = Learner()
+    learner.follow(machine(on_battery=True))
+    learner.suppose("npu", "m", Speed(9.0, 1.0, kin="other"))
+    learner.follow(machine(on_battery=False))
+    learner.observe(ended())
+    learner.follow(machine(on_battery=True))
+    speed = learner.speeds("npu")["m"]
+    assert (speed.kin, speed.decode_tps) == (None, pytest.approx(39 / 4))
+
+
 def test_what_is_forgotten_holds_under_no_condition() -> None:
     learner = Learner()
     learner.follow(machine(on_battery=False))
