@@ -46,9 +46,10 @@ class Kinship:
     def __init__(self, fleet: Fleet, learner: Learner) -> None:
         self._fleet = fleet
         self._learner = learner
+        self._kinds: Mapping[str, Hashable | None] = {}
         self._alike: Mapping[str, Sequence[str]] = {}
         """For each backend all of its kind."""
-        self._pools: dict[tuple[Hashable, str], _Pool] = {}
+        self._pools: dict[tuple[Hashable | None, str], _Pool] = {}
         fleet.reconciled.listen(self._group)
         fleet.checked.listen(self._meet)
 
@@ -57,7 +58,7 @@ class Kinship:
         backend_id, model = ended.backend_id, ended.model
         if backend_id not in self._alike or not ended.succeeded or self._fleet.view(backend_id).degraded:
             return
-        key = kind_of(self._fleet.members[backend_id].config.spec), model
+        key = self._kinds[backend_id], model
         last = self._pools.get(key, _Pool(backend_id, Speed()))
         known = last.speed.moved(last.last_id, backend_id)
         pool = last._replace(last_id=backend_id, speed=learn(known, what_it_showed(ended, known), ended.ended_s))
@@ -70,18 +71,23 @@ class Kinship:
         self._pools[key] = pool
 
     def _group(self, _changes: object) -> None:
-        by_kind = defaultdict[Hashable, list[str]](list)
-        for member in self._fleet.members.values():
-            by_kind[kind_of(member.config.spec)].append(member.id)
+        by_kind, before = defaultdict[Hashable | None, list[str]](list), self._kinds
+        self._kinds = {each: kind_of(self._fleet.view(each).spec) for each in self._fleet.members}
+        for backend_id, kind in self._kinds.items():
+            by_kind[kind].append(backend_id)
+            if before.get(backend_id, kind) != kind:
+                self._learner.forget_guesses(backend_id)
         by_kind.pop(None, None)
         self._alike = {each: ids for ids in by_kind.values() if len(ids) > 1 for each in ids}
         self._pools = {key: pool for key, pool in self._pools.items() if key[0] in by_kind}
 
     def _meet(self, view: BackendView) -> None:
-        """One that was found up starts from what is known of its kind."""
-        if not self._pools or view.spec.id not in self._alike:
+        """One that was found up starts from what is known of its kind; which engine it is may be known only now."""
+        backend_id, kind = view.spec.id, kind_of(view.spec)
+        if self._kinds.get(backend_id) != kind:
+            self._group(view)
+        if not self._pools or backend_id not in self._alike:
             return
-        kind = kind_of(self._fleet.members[view.spec.id].config.spec)
         for model in view.models:
             if model.name not in view.speeds and (pool := self._pools.get((kind, model.name))) is not None:
                 self._suppose(view, model.name, pool)

@@ -72,6 +72,12 @@ class Learner:
         elif each is not None:
             speeds[model] = own.slowed(backend_id, each, is_own=True)
 
+    def forget_guesses(self, backend_id: str) -> None:
+        """What its kin showed holds no longer for a backend."""
+        speeds = self._speeds.get(backend_id, {})
+        for model in speeds.keys() - _shown(speeds).keys():
+            del speeds[model]
+
     def restart(self, ended: AttemptEnded) -> None:
         """Learn anew, from this attempt on."""
         self.forget(ended.backend_id, ended.model)

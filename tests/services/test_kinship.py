@@ -8,7 +8,7 @@ import pytest
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.backend_status import Moment, most_asked
 from ollama_proxyd.core.events import FinishReason, Usage
-from ollama_proxyd.core.fleet import Hardware, Model, Profile
+from ollama_proxyd.core.fleet import Hardware, Model, Probe, Profile
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.crowd import Neighbour, Neighbours, crowd
@@ -122,6 +122,30 @@ async def test_a_newcomer_starts_from_what_is_known_of_its_kind(cards: Cards) ->
     cards.answers("a", 0, 0, 0, 0)
     await cards.have(card("a"), card("d"))
     assert (cards.speed("d").kin, cards.speed("d").decode_tps) == ("a", pytest.approx(TRUE_TPS))
+
+
+async def test_one_whose_figures_become_others_expects_nothing_more_of_its_former_kind(cards: Cards) -> None:
+    cards.answers("a", 0, 0, 0, 0)
+    assert cards.speed("b").kin == "a"
+    await cards.have(card("a"), card("b", Profile(power_w=300.0, decode_tps=90.0)))
+    assert cards.speed("b") == Speed()
+    assert cards.speed("a").samples == 4, "what it showed itself stays"
+
+
+async def test_cards_whose_engines_turn_out_to_be_others_are_not_alike(cards: Cards) -> None:
+    cards.answers("a", 0, 0, 0, 0)
+    for backend_id, flavor in (("a", "vllm"), ("b", "llamacpp")):
+        cards.fleet.note_up(backend_id, Probe(models=(MODEL,), flavor=flavor))
+    assert cards.speed("b") == Speed()
+    cards.answers("a", 0, 0, 0, 0)
+    assert cards.speed("b") == Speed()
+
+
+async def test_cards_whose_engines_turn_out_to_be_the_same_are_alike(cards: Cards) -> None:
+    for backend_id in ("a", "b"):
+        cards.fleet.note_up(backend_id, Probe(models=(MODEL,), flavor="vllm"))
+    cards.answers("a", 0, 0, 0, 0)
+    assert cards.speed("b").kin == "a"
 
 
 async def test_one_that_serves_worse_than_it_should_neither_teaches_nor_learns(cards: Cards) -> None:
