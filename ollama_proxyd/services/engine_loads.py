@@ -65,12 +65,18 @@ class EngineLoads:
         for each in [each for each in self._loads if each not in up]:
             self._set(each, NOT_TOLD)
         turns = asyncio.Semaphore(MOST_AT_ONCE)
-        asked = [member.config for member in self._fleet.members.values() if member.id in up]
+        asked = [each for each in self._fleet.members if each in up]
         async with asyncio.TaskGroup() as round_:
-            for config in asked:
-                round_.create_task(self._ask(config, turns), name=f"load of {config.spec.id}")
+            for each in asked:
+                if (config := self._config_of(each)) is not None:
+                    round_.create_task(self._ask(config, turns), name=f"load of {each}")
                 if within_s:
                     await self._clock.sleep(within_s / len(asked))
+
+    def _config_of(self, backend_id: str) -> BackendConfig | None:
+        """Where one is by now; None where it has gone, or down, since the round began."""
+        member = self._fleet.members.get(backend_id)
+        return member.config if member is not None and self._fleet.view(backend_id).health is Health.UP else None
 
     async def _ask(self, config: BackendConfig, turns: asyncio.Semaphore) -> None:
         backend_id = config.spec.id

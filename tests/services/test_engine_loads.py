@@ -4,9 +4,10 @@ import asyncio
 
 from ollama_proxyd.core.engine_load import NOT_TOLD, EngineLoad
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
+from ollama_proxyd.core.fleet import Probe
 from ollama_proxyd.services.engine_loads import KEPT_ROUNDS, EngineLoads
 from ollama_proxyd.services.inventory import BackendConfig
-from tests.fakes import FakeBackend, pass_by, services_of
+from tests.fakes import FakeBackend, FakeFleet, pass_by, services_of, spec_of
 
 
 class Reader:
@@ -50,6 +51,27 @@ async def test_after_a_first_look_at_all_engines_they_are_looked_at_one_after_th
     following.cancel()
     at_first = [(each, 0.0) for each in "abcd"]
     assert asked == [*at_first, *zip("abcdabcd", [2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5], strict=True)]
+
+
+async def test_in_the_middle_of_a_round_one_that_moved_is_asked_where_it_is_and_none_that_has_gone() -> None:
+    services, asked = await services_of(FakeBackend("a"), FakeBackend("b"), FakeBackend("c")), list[BackendConfig]()
+    fleet = services.fleet
+
+    class Noting(Reader):
+        async def read(self, config: BackendConfig) -> EngineLoad:
+            asked.append(config)
+            return await super().read(config)
+
+    loads = EngineLoads(fleet, Noting(), services.clock, lambda: 3.0)
+    asking = asyncio.create_task(loads.ask(within_s=3.0))
+    await pass_by(0.5)
+    moved = spec_of("b", endpoint="http://elsewhere")
+    assert isinstance(fleet, FakeFleet)
+    fleet.have(FakeBackend("a"), FakeBackend(moved))
+    fleet.note_up("b", Probe(models=()))
+    await pass_by(3.0)
+    await asking
+    assert [each.spec.endpoint for each in asked] == [spec_of("a").endpoint, "http://elsewhere"]
 
 
 async def test_only_those_that_are_up_are_asked_and_changes_are_named() -> None:
