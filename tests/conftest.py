@@ -76,6 +76,7 @@ ON_VIRTUAL_TIME = (
     "app/test_idle_exit",
     "edges/dbus_api/test_following",
     "edges/http_api/test_slow_bodies",
+    "edges/plumbing/test_http_reply",
 )
 
 

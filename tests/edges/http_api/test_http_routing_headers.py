@@ -44,6 +44,12 @@ async def test_a_routed_answer_says_where_it_went_and_what_that_was_expected_to_
     assert "X-Ignored-Fields" not in headers
 
 
+async def test_a_name_that_no_header_can_have_is_written_in_plain_letters(serve: Serve) -> None:
+    """Paired machines are called as their owners like."""
+    site = await serve(FakeBackend("npu"), FakeBackend("büro/gpu"))
+    assert (await site.chat()).headers["X-Alternatives"] == "buro/gpu"
+
+
 async def test_a_stream_has_the_same_headers_but_for_what_it_cost(serve: Serve) -> None:
     site = await serve(*reference_fleet())
     whole, stream = await site.chat(), await site.chat(stream=True)

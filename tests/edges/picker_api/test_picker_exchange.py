@@ -45,6 +45,12 @@ async def test_hints_in_headers_count_as_they_do_in_the_proxy(serve: Serve, head
     assert b"X-Latency-Critical" in wrong.refusal.body
 
 
+async def test_of_several_headers_of_one_name_the_first_counts(serve: Serve) -> None:
+    site = await serve(mode=Mode.EFFICIENCY)
+    told = await site.ask(chat(), headers={"x-latency-critical": "true", "X-Latency-Critical": "false"})
+    assert told.addresses[0] == site.address("fast")
+
+
 # the body
 
 

@@ -333,6 +333,18 @@ async def test_an_answer_that_was_left_while_its_server_had_to_wait_frees_no_con
         assert transport.is_aborted
 
 
+async def test_an_answer_is_over_once_all_of_it_has_come_and_was_read() -> None:
+    async with sending(b"") as (_, connection, task, _):
+        connection.data_received(H + b"Content-Length: 2\r\n\r\n{")
+        await task
+        assert await connection.read() == b"{"
+        assert not connection.is_over
+        connection.data_received(b"}")
+        assert not connection.is_over
+        assert await connection.read() == b"}"
+        assert connection.is_over
+
+
 async def test_pouring_takes_what_was_held_and_has_its_server_go_on() -> None:
     got: list[bytes] = []
     async with sending(b"") as (transport, connection, task, _):
