@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.energy import Account, Source
 from ollama_proxyd.core.energy_sums import Sums
 from ollama_proxyd.core.errors import ErrorKind
 from ollama_proxyd.core.history import Values, attempt_row
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.decision import Ranking
 from ollama_proxyd.core.programs import Asker, KnownBy, Program
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.requests import Priority
@@ -86,6 +88,15 @@ async def test_what_the_others_would_have_cost_is_reckoned_now_and_then_where_ma
     kept = [values["alternatives"] for table, values in handed_over(services) if table == "attempts"]
     first, second, third = map(len, kept)
     assert first == third == 3 > second > 0
+
+
+async def test_what_ended_holds_nothing_that_was_left_unpriced_also_where_it_failed() -> None:
+    broken = FakeBackend("igpu", failed(ErrorKind.UPSTREAM_FAILED))
+    services, ended = await services_of(broken, *map(FakeBackend, ("npu", "nvidia"))), list[AttemptEnded]()
+    services.fleet.attempts.listen(ended.append)
+    await answer(services, request())
+    assert [(each.backend_id, each.succeeded) for each in ended] == [("igpu", False), ("nvidia", True)]
+    assert not any(isinstance(each.decision.ranked, Ranking) for each in ended if each.decision is not None)
 
 
 async def test_nothing_wakes_the_machine_where_nothing_ends() -> None:

@@ -110,6 +110,13 @@ async def test_what_a_batch_slows_is_learned_of_the_kind_together(cards: Cards) 
     assert cards.speed("b").decode_tps == pytest.approx(TRUE_TPS, rel=0.25), "it was never seen alone"
 
 
+async def test_what_a_batch_slows_is_passed_on_as_soon_as_it_has_changed(cards: Cards) -> None:
+    cards.answers("a", *[0] * 8)
+    assert cards.slows("b") == pytest.approx(NEIGHBOUR_SLOWDOWN)
+    cards.answers("a", 7)
+    assert cards.slows("b") < 0.9 * NEIGHBOUR_SLOWDOWN
+
+
 async def test_two_answers_of_its_own_count_by_themselves(cards: Cards) -> None:
     cards.answers("a", 0, 0, 0, 0)
     cards.learner.suppose("b", MODEL.name, Speed(9.0, 1.0, kin="a", seen_once=frozenset({"decode_tps"})))
@@ -122,6 +129,29 @@ async def test_a_newcomer_starts_from_what_is_known_of_its_kind(cards: Cards) ->
     cards.answers("a", 0, 0, 0, 0)
     await cards.have(card("a"), card("d"))
     assert (cards.speed("d").kin, cards.speed("d").decode_tps) == ("a", pytest.approx(TRUE_TPS))
+
+
+async def test_one_that_is_taken_to_be_degraded_counts_on_no_guess(cards: Cards) -> None:
+    cards.fleet.note_degraded("b", NOT_CHECKED)
+    before = expect(cards.fleet.view("b"), MODEL)
+    cards.fleet.note_degraded("b", None)
+    cards.answers("a", 0, 0, 0, 0)
+    cards.fleet.note_degraded("b", NOT_CHECKED)
+    assert cards.speed("b").kin == "a"
+    assert expect(cards.fleet.view("b"), MODEL) == before
+
+
+async def test_one_that_does_not_hold_the_model_expects_nothing_of_it(cards: Cards) -> None:
+    cards.fleet.note_up("b", Probe(models=(Model("other:latest"),)))
+    cards.answers("a", 0, 0, 0, 0)
+    assert cards.speed("b") == Speed()
+
+
+async def test_what_was_known_of_a_kind_goes_with_the_last_of_it(cards: Cards) -> None:
+    cards.answers("a", 0, 0, 0, 0)
+    await cards.have(card("c", Profile(power_w=300.0, decode_tps=90.0)))
+    await cards.have(card("d"), card("e"))
+    assert cards.speed("d") == cards.speed("e") == Speed()
 
 
 async def test_one_whose_figures_become_others_expects_nothing_more_of_its_former_kind(cards: Cards) -> None:
