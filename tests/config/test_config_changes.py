@@ -1,10 +1,12 @@
 """What is told of the difference between two configurations."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ollama_proxyd.config.changes import compare, until_restart
 from ollama_proxyd.config.settings import Config
+from ollama_proxyd.core.administration import Kind, LeftOut
 
 Loader = Callable[..., Config]
 
@@ -79,6 +81,12 @@ def test_what_waits_for_a_restart_stays_as_it_runs(loaded: Loader) -> None:
     kept = until_restart(running, new)
     assert (kept.server.port, kept.server.host, kept.server.keep_alive_s) == (11434, "127.0.0.1", 75.0)
     assert kept.server.max_body_bytes == 2048
+
+
+def test_what_is_left_out_now_is_told_although_something_waits_for_a_restart(loaded: Loader) -> None:
+    left_out = (LeftOut(Kind.BACKENDS, "new", "npu is at this address"),)
+    new = replace(loaded("server: {http_port: 9}"), left_out=left_out)
+    assert until_restart(loaded("server: {http_port: 11434}"), new).left_out == left_out
 
 
 def test_detection_never_looks_at_the_port_that_is_still_served(loaded: Loader) -> None:
