@@ -9,12 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxyd.core.fleet import BackendView, FleetView, LoadedModel
+from ollama_proxyd.core.breaker import Breaker
+from ollama_proxyd.core.faults import Fault, Work
+from ollama_proxyd.core.fleet import BackendView, FleetView, Health, LoadedModel
+from ollama_proxyd.core.keeping import Memory
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import assess, best_under, decide, in_mode, rank
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, SystemState
+from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.watts import Watts
 from tests.core.reference_profile import REFERENCE, TINY, backend, setting
 from tests.core.test_rank_properties import machines, modes, wild_fleets
@@ -24,6 +28,15 @@ speeds = st.builds(
 )
 watts = st.builds(Watts, power_w=st.floats(1, 90), seconds=st.floats(0, 900))
 memories = st.none() | st.lists(st.sampled_from((TINY.name, "other")), unique=True, max_size=2)
+breakers = st.sampled_from(((), (Breaker(Fault.RATE_LIMIT, Work(TINY.name), failures=3, retry_at_s=9.0),)))
+kept = st.sampled_from(
+    (
+        Memory(),
+        Memory(load_s={TINY.name: 9.0}),
+        Memory(is_kept_by_us=True, idle_w=30.0),
+        Memory(gaps_s={TINY.name: (9.0,) * 9}),
+    )
+)
 steps = st.lists(
     st.tuples(
         st.integers(0, 4),
@@ -33,6 +46,11 @@ steps = st.lists(
             st.tuples(st.just("loaded"), memories),
             st.tuples(st.just("there"), memories),
             st.tuples(st.just("watts"), watts),
+            st.tuples(st.just("degraded"), st.sampled_from((None, Reason("degraded")))),
+            st.tuples(st.just("slots"), st.integers(1, 4)),
+            st.tuples(st.just("health"), st.sampled_from(Health)),
+            st.tuples(st.just("breakers"), breakers),
+            st.tuples(st.just("memory"), kept),
             st.tuples(st.just("system"), machines),
         ),
     ),
