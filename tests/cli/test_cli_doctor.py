@@ -358,6 +358,13 @@ def test_a_backend_that_was_switched_off_is_no_trouble() -> None:
     assert found(facts, "backends").level is Level.OK
 
 
+def test_another_machine_that_is_away_is_a_trouble_only_where_nothing_else_can_answer() -> None:
+    away = {**NPU, "id": "desktop/gpu", "machine": "desktop", "health": "down", "reason": "desktop is away"}
+    for others, level in (([NPU], Level.OK), ([], Level.ERROR)):
+        facts = replace(HEALTHY, status={**NOW, "backends": [away, *others]})
+        assert found(facts, "backends").level is level
+
+
 def test_a_backend_that_is_down_and_one_that_lost_its_gpu_are_both_named_each_with_what_to_do() -> None:
     facts = replace(HEALTHY, status=with_backends(("down", "refused"), ("up", "it fell back to the CPU")))
     finding = found(facts, "backends")

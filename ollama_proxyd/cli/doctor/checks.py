@@ -77,10 +77,14 @@ def configuration(facts: DoctorFacts) -> Finding:
 
 
 def backends(facts: DoctorFacts) -> Finding | None:
-    """Whether something can answer, and as well as it should; only a running daemon knows."""
+    """Whether something can answer, and as well as it should; only a running daemon knows.
+
+    Another machine that is away is no trouble while something else can.
+    """
     if facts.status is None:
         return None
-    wanted = [each for each in facts.status["backends"] if each["enabled"]]
+    enabled = [each for each in facts.status["backends"] if each["enabled"]]
+    wanted = [each for each in enabled if not (each.get("machine") and each["health"] == "down")] or enabled
     if not wanted:
         do = "start Ollama or llama-server, or name an engine in the configuration: ollama-proxyctl config edit"
         return Finding(Level.ERROR, "there is none, so nothing can answer", do)
