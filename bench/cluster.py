@@ -69,10 +69,11 @@ def jobs(number: int, seconds: float) -> Iterator[Job]:
 
 
 def contenders(number: int) -> Sequence[Contender]:
-    """Two rules of load balancers, and the policy in three modes, with a queue as long as all slots together."""
+    """Two rules of load balancers, and the policy in three modes, which lets wait as many as all slots take."""
     rules = [Baseline(name, RULES[name]) for name in ("round robin", "least connections")]
-    queue = QueueSettings(max_length=SLOTS * number)
-    return [*rules, *(Product(mode, queue=queue) for mode in (Mode.PERFORMANCE, Mode.BALANCED, Mode.EFFICIENCY))]
+    slots = SLOTS * number
+    modes = (Mode.PERFORMANCE, Mode.BALANCED, Mode.EFFICIENCY)
+    return [*rules, *(Product(each, queue=QueueSettings(slots), max_in_flight=2 * slots) for each in modes)]
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from ollama_proxyd.core.requests import Api, Chat, Hints, Json, Operation, Prior
 from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.storage.history import NoHistory
 from ollama_proxyd.services.inventory import BackendConfig
-from ollama_proxyd.services.settings import QueueSettings
+from ollama_proxyd.services.settings import GatewaySettings, QueueSettings
 from ollama_proxyd.services.tasks import Tasks
 from ollama_proxyd.services.watching import Pace
 from ollama_proxyd.sim.backend import MachineSensor, SimulatedBackend, spec_of
@@ -36,6 +36,7 @@ class Product:
     mode: Mode
     row: ModeRow | None = None
     queue: QueueSettings = QueueSettings()
+    max_in_flight: int = GatewaySettings().max_in_flight
     then: Mapping[int, Mode] = field(default_factory=dict)
     """The mode that is chosen before each request, by its number; the same one for all where it is empty."""
 
@@ -51,7 +52,10 @@ class Product:
         table = config.modes.table if self.row is None else {**config.modes.table, self.mode: self.row}
         backends = tuple(BackendConfig(spec_of(device)) for device in world.machine.devices)
         modes = replace(config.modes, table=table)
-        config = replace(config, default_mode=self.mode, modes=modes, backends=backends, queue=self.queue)
+        gateway = replace(config.gateway, max_in_flight=self.max_in_flight)
+        config = replace(
+            config, default_mode=self.mode, modes=modes, backends=backends, queue=self.queue, gateway=gateway
+        )
         by_id = {str(at): job for at, job in enumerate(jobs)}
         foundation = Foundation.build(
             config,
