@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.failings import why_down
-from ollama_proxyd.core.fleet import BackendSpec, Hardware, Health, LoadedModel, Model, Probe, Profile
+from ollama_proxyd.core.fleet import BackendSpec, Hardware, Health, LoadedModel, Probe, Profile
 from ollama_proxyd.core.house import Machine, Offer, Peer
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.core.slots import Slots, SlotsFrom
 from ollama_proxyd.edges.backends.shared import SharedBackend
-from ollama_proxyd.edges.house.link import follow
+from ollama_proxyd.edges.house.link import LinkError, follow, prove
 from ollama_proxyd.edges.plumbing.http import HttpClient
-from ollama_proxyd.edges.plumbing.machine_words import BackendWords, MachineWords, ModelWords
+from ollama_proxyd.edges.plumbing.machine_words import BackendWords, MachineWords
 from ollama_proxyd.edges.plumbing.way import Pinned, Way
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.inventory import BackendConfig, Source
@@ -57,7 +57,7 @@ class Neighbour:
 
 
 class NeighbourNews(NamedTuple):
-    """addresses: where a machine may be, by what is known of it. keep: called when it has other backends."""
+    """addresses: where a machine may be, by what is known of it. keep: called when other things are known."""
 
     addresses: Callable[[Peer], Iterable[tuple[str, int]]]
     keep: Callable[[Peer], None]
@@ -141,20 +141,45 @@ class Neighbours:
         context, why = neighbour.way.tls, ""
         assert isinstance(context, Pinned)
         for place in dict.fromkeys((*self._news.addresses(neighbour.peer), neighbour.place)):
-            neighbour.moved.clear()
             link = asyncio.ensure_future(follow(*place, context, partial(self._hear, neighbour, place)))
+            try:
+                is_elsewhere = await self._has_moved(neighbour, link)
+            finally:
+                link.cancel()
+                (error,) = await asyncio.gather(link, return_exceptions=True)
+            why = "it is elsewhere now" if is_elsewhere else str(error)
+            if (linked_s := neighbour.linked_s) is not None:
+                neighbour.linked_s = None
+                return self._clock.monotonic() - linked_s, why
+        return None, why
+
+    async def _has_moved(self, neighbour: Neighbour, link: asyncio.Future[None]) -> bool:
+        """Wait until its connection ends, or until it answers where it is said to be by now; whether it does."""
+        neighbour.moved.clear()
+        while not link.done():
             moved = asyncio.ensure_future(neighbour.moved.wait())
             try:
                 await asyncio.wait((link, moved), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 moved.cancel()
-                link.cancel()
-                (error,) = await asyncio.gather(link, return_exceptions=True)
-            why = "it is elsewhere now" if neighbour.moved.is_set() else str(error)
-            if (linked_s := neighbour.linked_s) is not None:
-                neighbour.linked_s = None
-                return self._clock.monotonic() - linked_s, why
-        return None, why
+            neighbour.moved.clear()
+            if not link.done() and neighbour.linked_s is not None and await self._is_there(neighbour):
+                return True
+        return False
+
+    async def _is_there(self, neighbour: Neighbour) -> bool:
+        """Whether it answers where it is said to be, which anyone in the network can say; if not, that is forgotten."""
+        context, peer = neighbour.way.tls, neighbour.peer
+        assert isinstance(context, Pinned)
+        try:
+            await prove(peer.address, peer.port, context)
+        except LinkError as error:
+            log.info("%s is not at %s, where it is said to be: %s", peer.name, peer.address, error)
+            if neighbour.peer is peer:
+                neighbour.peer = replace(peer, address=neighbour.place[0], port=neighbour.place[1])
+                self._news.keep(neighbour.peer)
+            return False
+        return True
 
     def _note_away(self, neighbour: Neighbour, why: str) -> None:
         """Nothing of a machine is used until it is reached again."""
@@ -255,24 +280,11 @@ class Neighbours:
             self.mains_weight,
         )
         return Probe(
-            models=tuple(_model(each) for each in words.models),
+            models=tuple(each.model() for each in words.models),
             loaded=None if words.loaded is None else tuple(map(LoadedModel, words.loaded)),
             slots=Slots(words.slots, SlotsFrom.TOLD),
             machine=machine,
         )
-
-
-def _model(words: ModelWords) -> Model:
-    return Model(
-        words.name,
-        words.size_bytes,
-        words.digest,
-        family=words.family,
-        parameter_size=words.parameter_size,
-        quantization=words.quantization,
-        context_length=words.context_length,
-        capabilities=None if words.capabilities is None else frozenset(words.capabilities),
-    )
 
 
 def _id(neighbour: Neighbour, named: Offer | BackendWords) -> str:

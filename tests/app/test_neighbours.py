@@ -34,21 +34,26 @@ class House:
         self.shared = Source("paired machines")
         self.kept: list[Peer] = []
         self.ended = asyncio.Event()
+        self.places = {REACHED_AT}
         self.tell: Callable[[MachineWords, float | None], None] | None = None
         monkeypatch.setattr(neighbours, "follow", self._follow)
+        monkeypatch.setattr(neighbours, "prove", self._prove)
         news = NeighbourNews(lambda peer: [(peer.address, peer.port), (REACHED_AT, peer.port)], self.kept.append)
         self.neighbours = Neighbours(
             self.shared, FakeFleet(clock=self.clock), cast("HttpClient", None), self.clock, news
         )
 
     async def _follow(self, address: str, _port: int, _context: Any, tell: Any) -> None:
-        if address != REACHED_AT:
-            self.clock.advance(OLD_S)
-            raise LinkError("nothing is there")
+        await self._prove(address)
         self.tell = tell
         await self.ended.wait()
         self.ended.clear()
         raise LinkError("it has closed the connection")
+
+    async def _prove(self, address: str, *_: Any) -> None:
+        if address not in self.places:
+            self.clock.advance(OLD_S)
+            raise LinkError("nothing is there")
 
     async def pair(self) -> None:
         self.neighbours.add(PEER, Pinned(ssl.PROTOCOL_TLS_CLIENT))
@@ -124,4 +129,29 @@ async def test_speeds_are_kept_as_long_as_a_machine_has_the_backend(monkeypatch:
     ):
         house.hear(words)
         assert house.profiles == expected
+    await house.neighbours.close()
+
+
+async def test_a_place_where_a_machine_does_not_answer_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anyone in the network can say where it is."""
+    house = House(monkeypatch)
+    await house.pair()
+    house.hear(told("gpu"))
+    house.neighbours.add(replace(PEER, address="10.0.0.66"), Pinned(ssl.PROTOCOL_TLS_CLIENT))
+    await settle()
+    assert house.neighbours.linked_at(PEER.fingerprint) == (REACHED_AT, PEER.port)
+    assert house.kept[-1].address == REACHED_AT
+    await house.neighbours.close()
+
+
+async def test_a_machine_is_followed_to_where_it_answers_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(monkeypatch)
+    await house.pair()
+    house.hear(told("gpu"))
+    house.clock.advance(neighbours.STEADY_S)
+    house.places.add("10.0.0.3")
+    house.neighbours.add(replace(PEER, address="10.0.0.3"), Pinned(ssl.PROTOCOL_TLS_CLIENT))
+    await settle()
+    house.hear(told("gpu"))
+    assert house.neighbours.linked_at(PEER.fingerprint) == ("10.0.0.3", PEER.port)
     await house.neighbours.close()

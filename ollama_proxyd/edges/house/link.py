@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 
 import aiohttp
 
@@ -46,6 +47,20 @@ async def follow(
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise LinkError(_why(error, joined(address, port))) from error
     raise LinkError("it has closed the connection")
+
+
+class _Heard(Exception):  # noqa: N818 - it is no error
+    """It is there."""
+
+
+async def prove(address: str, port: int, context: ssl.SSLContext) -> None:
+    """Return once a machine with its certificate has told something there; raises LinkError where none does."""
+
+    def hear(*_: object) -> None:
+        raise _Heard
+
+    with suppress(_Heard):
+        await follow(address, port, context, hear)
 
 
 def _why(error: Exception, place: str) -> str:

@@ -6,6 +6,8 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from ollama_proxyd.core.fleet import Model
+
 MOST_LINE_BYTES = 1024 * 1024
 MOST_BACKENDS = 32
 _Word: TypeAlias = Annotated[str, Meta(max_length=256)]
@@ -24,6 +26,19 @@ class ModelWords(msgspec.Struct, omit_defaults=True):
     quantization: _Word | None = None
     context_length: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     capabilities: Annotated[list[_Word], Meta(max_length=16)] | None = None
+
+    def model(self) -> Model:
+        """The same as any backend tells it."""
+        return Model(
+            self.name,
+            self.size_bytes,
+            self.digest,
+            family=self.family,
+            parameter_size=self.parameter_size,
+            quantization=self.quantization,
+            context_length=self.context_length,
+            capabilities=None if self.capabilities is None else frozenset(self.capabilities),
+        )
 
 
 class BackendWords(msgspec.Struct, omit_defaults=True):
