@@ -147,7 +147,9 @@ class Daemon:
             self._watchers.start("found", self._follow(source))
         if self._sources.endpoints is not None:
             self._watchers.start("endpoints", self._sources.endpoints.follow())
-        await self._adopt(self._config, FIRST_ROUND_S)
+        await self._doors.house.know(self._config)
+        async with self._reloading:  # else a source that finds something meanwhile would be all that there is
+            await self._adopt(self._config, FIRST_ROUND_S)
         if self._listeners.is_activated:
             await self._listeners.listen(self._server)
         await self._doors.open(self._config)

@@ -39,7 +39,7 @@ class Doors:
     async def open(self, config: Config) -> None:
         """Begin to listen; raises ProxyError."""
         await self.grpc.open(config)
-        await self.house.open(config)
+        await self.house.open()
         self.telemetry.reconfigure(config.telemetry)
         if self.picker is not None:
             await self.picker.open(config)

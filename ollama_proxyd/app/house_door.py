@@ -23,24 +23,29 @@ class HouseDoor:
         self._server = server
         self._foundation = foundation
         self.shared = Shared()
+        self._known: Household | None = None
         self._household: Household | None = None
+        """The same once it can be found."""
 
     @property
     def is_open(self) -> bool:
         """Whether calls may come that would start no daemon."""
         return self._household is not None
 
-    async def open(self, config: Config) -> None:
-        """Begin, where that is configured; raises ProxyError."""
-        if not config.house.enabled:
-            return
-        made = part("ollama_proxyd.app.household", "house.enabled", "house")
-        household: Household = made.Household(
-            self._folder, config.house, made.HouseholdDeps(self._foundation, self._server, self.shared)
-        )
-        await household.open()
-        self._household = household
-        self._server.app[HOUSE].set(household)
+    async def know(self, config: Config) -> None:
+        """Know the paired machines, where there is to be a house; raises ProxyError."""
+        if config.house.enabled:
+            made = part("ollama_proxyd.app.household", "house.enabled", "house")
+            deps = made.HouseholdDeps(self._foundation, self._server, self.shared)
+            self._known = made.Household(self._folder, config.house, deps)
+            await self._known.know()
+
+    async def open(self) -> None:
+        """Be found by them; raises ProxyError."""
+        if self._known is not None:
+            await self._known.open()
+            self._household = self._known
+            self._server.app[HOUSE].set(self._household)
 
     def reconfigure(self, config: Config) -> None:
         """Apply what may change while it runs."""

@@ -74,22 +74,25 @@ class Household:
         self._tasks = Tasks("house")
         self._multicast: Multicast | None = None
 
-    async def open(self) -> None:
-        """Know who we are and whom we know, and be found; raises ProxyError."""
+    async def know(self) -> None:
+        """Know who we are, and whom we know with what they have; raises ProxyError."""
         try:
             self._own = await asyncio.to_thread(identity_in, self._folder)
             self._paired.read()
         except (OSError, ValueError) as error:
             message = f"the keys of this machine in {self._folder} cannot be used: {error}"
             raise ProxyError(ErrorKind.UNAVAILABLE, message, code="house_keys") from error
+        self._deps.foundation.engines.shared = self._neighbours.make
+        for each in self._paired.peers:
+            self._neighbours.add(each, self._own.context(ssl.PROTOCOL_TLS_CLIENT, (each.certificate,)))
+
+    async def open(self) -> None:
+        """Listen to them, and be found; raises ProxyError."""
         settings = self._settings.value
         if settings.multicast:
             number = self._own.fingerprint[:NUMBER_CHARACTERS]
             self._multicast = Multicast(number, settings.port, settings.interfaces, self._is_known, self._hear)
-        self._deps.foundation.engines.shared = self._neighbours.make
         await self._listen(settings)
-        for each in self._paired.peers:
-            self._neighbours.add(each, self._own.context(ssl.PROTOCOL_TLS_CLIENT, (each.certificate,)))
         self._tasks.start("interfaces", self._follow_interfaces())
 
     async def _listen(self, settings: HouseSettings) -> None:

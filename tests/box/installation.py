@@ -27,7 +27,7 @@ def shown(wheels: Path, model: Path) -> dict[Path, str]:
     """What of this machine the box has to show for it."""
     parts = {ROOT / part: f"{SOURCE}/{part}" for part in PARTS}
     parts |= {ROOT / "tests" / part: f"{SOURCE}/{Path(part).name}" for part in INSIDE}
-    parts |= {ROOT / "tests/upstreams": f"{SOURCE}/tests/upstreams"}
+    parts |= {ROOT / part: f"{SOURCE}/{part}" for part in ("tests/upstreams", "tests/free_ports.py")}
     return parts | {wheels: WHEELS, _engine_folder(): str(_engine_folder()), model: f"/models/{MODEL}.gguf"}
 
 

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -118,3 +119,15 @@ def test_a_request_waits_until_a_daemon_that_starts_anew_has_found_the_machine(h
     house.laptop.stop()
     house.laptop.start()
     assert targeted(house.laptop, "desktop/nvidia")[0] == 200
+
+
+def test_from_its_first_moment_a_daemon_knows_what_paired_machines_have(house: House) -> None:
+    house.laptop.stop()
+    with ThreadPoolExecutor(1) as threads:
+        starting, told = threads.submit(house.laptop.start), list[int]()
+        while not starting.done():
+            with suppress(OSError):
+                told.append(targeted(house.laptop, "desktop/nvidia")[0])
+        starting.result()
+    assert told
+    assert set(told) <= {200, 503}
