@@ -120,7 +120,7 @@ class Daemon:
     async def start(self) -> None:
         """Listen, find the backends and check them; raises ProxyError when it cannot listen.
 
-        Requests may wait already in the service manager's sockets: they are taken up once backends are known.
+        Requests may wait already in its sockets: they are taken up once backends are known.
         """
         await self._open()
         await self._machine.show(self.services, self.url, self.grpc_endpoint or "")
@@ -137,9 +137,7 @@ class Daemon:
         self._watchers.start("reload", self._reload_when_asked())
 
     async def _open(self) -> None:
-        self._listeners.open()
-        if not self._listeners.is_activated:
-            await self._listeners.listen(self._server)
+        await self._listeners.open(self._server)
         self._foundation.start()
         self._foundation.engines.recover()
         self._machine.listen(self.services, self._foundation.sensing, self._foundation.activity)
@@ -150,8 +148,7 @@ class Daemon:
         await self._doors.house.know(self._config)
         async with self._reloading:  # else a source that finds something meanwhile would be all that there is
             await self._adopt(self._config, FIRST_ROUND_S)
-        if self._listeners.is_activated:
-            await self._listeners.listen(self._server)
+        await self._listeners.listen(self._server)
         await self._doors.open(self._config)
         self._server.app[GRPC_ENDPOINT].set(self.grpc_endpoint)
 

@@ -25,11 +25,6 @@ class Listeners:
         self._files: list[SocketFile] = []
 
     @property
-    def is_activated(self) -> bool:
-        """Whether the service manager holds the sockets and starts the daemon on demand."""
-        return bool(self._given)
-
-    @property
     def idle_exit_s(self) -> float | None:
         """After how long without use the daemon may end, None for never."""
         if self._settings.idle_exit_s is not None and not self._given:
@@ -40,9 +35,18 @@ class Listeners:
             return None
         return self._settings.idle_exit_s
 
-    def open(self) -> None:
-        """Take the given sockets and open the others; raises ProxyError."""
+    async def open(self, server: HttpServer) -> None:
+        """Take the given sockets and open the others, in which connections wait; raises ProxyError."""
         self._given = socket_activation.take(self._environ)
+        try:
+            self._open_files()
+            if not self._given:
+                await server.bind()
+        except ProxyError:
+            self.close()
+            raise
+
+    def _open_files(self) -> None:
         self._open_control_socket()
         if self._settings.unix_socket is None:
             return

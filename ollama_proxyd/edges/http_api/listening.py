@@ -4,7 +4,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -43,6 +43,19 @@ def bound(addresses: Iterable[tuple[int, int, int, str, tuple[object, ...]]]) ->
     if lacking is not None and not made:
         raise lacking
     return made
+
+
+def on_ipv6(sockets: Sequence[socket.socket]) -> list[socket.socket]:
+    """The other loopback too, since `localhost` is ::1 first for many clients (ollama-js#102)."""
+    if any(each.getsockname()[0] == "::1" for each in sockets):
+        return []
+    port = sockets[0].getsockname()[1]
+    try:
+        return bound([(socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("::1", port))])
+    except OSError as error:
+        level = logging.WARNING if error.errno == errno.EADDRINUSE else logging.DEBUG
+        log.log(level, "not listening on [::1]:%d: %s", port, error.strerror or error)
+        return []
 
 
 class Site(web.BaseSite):

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import logging
 import socket
 from collections.abc import Sequence
 
@@ -45,7 +44,7 @@ from ollama_proxyd.edges.http_api.context import ADMIN, ENDPOINT, HOUSE, LARGE_B
 from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers
 from ollama_proxyd.edges.http_api.expect_continue import deferred
 from ollama_proxyd.edges.http_api.frontends import ENTRANCES, KEPT, Entrances, no_responses
-from ollama_proxyd.edges.http_api.listening import Site, bound
+from ollama_proxyd.edges.http_api.listening import Site, bound, on_ipv6
 from ollama_proxyd.edges.http_api.middleware import front
 from ollama_proxyd.edges.http_api.programs import PROGRAMS, Programs
 from ollama_proxyd.edges.http_api.protocol import MOST_HEADER_BYTES, Runner, protocol_log
@@ -59,8 +58,6 @@ from ollama_proxyd.services.admin import Admin
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import House
-
-log = logging.getLogger(__name__)
 
 _DOORS = (openai, passed, modeld, responses, ollama, management, anthropic)
 """The modules of routes that are routed to engines."""
@@ -135,6 +132,8 @@ class HttpServer:
         self._app[ENDPOINT] = lambda: self.url
         self._given: tuple[socket.socket, ...] = ()
         self._is_activated = False
+        self._bound: list[socket.socket] = []
+        """Where nothing is accepted yet."""
         self._sites: list[Site] = []
         self._frontend_sites: dict[int | str, list[Site]] = {}
 
@@ -190,8 +189,18 @@ class HttpServer:
         server = self._runner.server
         return 0 if server is None else server.requests_count
 
+    async def bind(self) -> None:
+        """Take the configured address; connections wait there until the start. Raises ProxyError where it is taken."""
+        host, port = self._settings.host, self._settings.port
+        find = asyncio.get_running_loop().getaddrinfo
+        try:
+            sockets = bound(await find(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
+        except OSError as error:
+            raise _cannot_listen(self._settings, error) from error
+        self._bound = [*sockets, *(on_ipv6(sockets) if host in LOOPBACK_NAMES else ())]
+
     async def start(self, given: Sequence[socket.socket] = (), extra: Sequence[socket.socket] = ()) -> None:
-        """Begin to listen; raises ProxyError with a sentence that says why it cannot.
+        """Begin to accept; raises ProxyError with a sentence that says why it cannot.
 
         given: sockets to accept on instead of the configured address. extra: sockets to accept on as well. Both stay
         open: connections wait in them during a pause.
@@ -200,8 +209,10 @@ class HttpServer:
         self._is_activated = bool(given)
         await self._set_up()
         try:
-            if not given:
-                await self._listen()
+            if not given and not self._bound:
+                await self.bind()
+            sockets, self._bound = self._bound, []
+            await self._accept(sockets, self._sites)
             await self.go_on()
         except BaseException:
             await self._runner.cleanup()
@@ -210,29 +221,6 @@ class HttpServer:
     async def _set_up(self) -> None:
         if self._runner.server is None:
             await self._runner.setup()
-
-    async def _listen(self) -> None:
-        host, port = self._settings.host, self._settings.port
-        find = asyncio.get_running_loop().getaddrinfo
-        try:
-            sockets = bound(await find(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
-        except OSError as error:
-            raise _cannot_listen(self._settings, error) from error
-        await self._accept(sockets, self._sites)
-        if self._settings.host in LOOPBACK_NAMES:
-            await self._listen_on_ipv6()
-
-    async def _listen_on_ipv6(self) -> None:
-        """Listen on the other loopback too, since `localhost` is ::1 first for many clients (ollama-js#102)."""
-        if any(isinstance(each, tuple) and each[0] == "::1" for each in self._runner.addresses):
-            return
-        try:
-            sockets = bound([(socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("::1", self.port))])
-        except OSError as error:
-            level = logging.WARNING if error.errno == errno.EADDRINUSE else logging.DEBUG
-            log.log(level, "not listening on [::1]:%d: %s", self.port, error.strerror or error)
-        else:
-            await self._accept(sockets, self._sites)
 
     async def _accept(self, sockets: Sequence[socket.socket], sites: list[Site]) -> None:
         for each in sockets:
@@ -277,6 +265,8 @@ class HttpServer:
     async def stop(self) -> None:
         """Close what is still open, with a moment for last words."""
         self._app[EVENT_STREAMS].close()
+        for each in self._bound:
+            each.close()
         await self._runner.cleanup()
 
 
