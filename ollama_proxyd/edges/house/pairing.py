@@ -148,6 +148,8 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _write(writer: asyncio.StreamWriter, message: bytes) -> None:
+    if writer.is_closing():  # uvloop raises RuntimeError for a word to a connection that has ended
+        raise EOFError
     writer.write(_LENGTH.pack(len(message)) + message)
     async with asyncio.timeout(STEP_S):
         await writer.drain()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ollama_proxyd.core.house import Peer
+from ollama_proxyd.edges.house import pairing
 from ollama_proxyd.edges.house.card import Card, peer_of
 from ollama_proxyd.edges.house.identity import Identity, identity_in, write_private
 from ollama_proxyd.edges.house.paired import Paired
@@ -180,3 +181,11 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes) -> 
 def test_a_card_of_something_else_is_refused(card: bytes) -> None:
     with pytest.raises(ValueError, match=r".*"):
         peer_of(card, "10.0.0.2")
+
+
+async def test_a_connection_that_has_ended_before_a_word_is_told_as_such() -> None:
+    async with await asyncio.start_server(lambda _, writer: writer.transport.abort(), "127.0.0.1", 0) as server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.transport.abort()
+        with pytest.raises(EOFError):
+            await pairing._write(writer, b"hello")
