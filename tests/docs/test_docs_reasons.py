@@ -11,6 +11,7 @@ from ollama_proxyd.core.feature_sentences import FEATURES
 from ollama_proxyd.core.note_sentences import NOTES
 from ollama_proxyd.core.pull_sentences import PULLS
 from ollama_proxyd.core.sentences import SENTENCES
+from tests.sources import parsed
 
 ROOT = Path(__file__).parents[2]
 GROUPS = {
@@ -44,7 +45,7 @@ def rows() -> Iterator[str]:
 def programs() -> Iterator[ast.AST]:
     for path in (ROOT / "ollama_proxyd").rglob("*.py"):
         if not path.name.endswith("sentences.py"):
-            yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            yield from ast.walk(parsed(path))
 
 
 def calls() -> Iterator[tuple[str, set[str]]]:

@@ -340,7 +340,7 @@ def test_an_engine_leaves_when_its_file_is_gone(start: Start, models: Path, tmp_
     assert chat(daemon, "m0").status == 200
     (folder / "m0.gguf").unlink()
     wait_until(lambda: processes(folder) == [], "it has left")
-    assert daemon.get("/status").json()["engines"] == []
+    wait_until(lambda: daemon.get("/status").json()["engines"] == [], "it is told of no more")
 
 
 def test_an_engine_whose_socket_is_removed_is_replaced_without_loss(

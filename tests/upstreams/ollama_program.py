@@ -74,7 +74,7 @@ class Serve:
         for path in sorted(self.store.glob("manifests/*/*/*/*")):
             try:
                 json.loads(path.read_text())
-            except ValueError:
+            except (ValueError, FileNotFoundError):  # another server of this store may have removed it
                 continue
             host, space, model, tag = path.parts[-4:]
             prefix = "" if space == "library" else f"{space}/"
@@ -220,7 +220,11 @@ class Serve:
         return response
 
     async def delete(self, request: web.Request) -> web.Response:
-        self.manifests()[self.named(await request.json())].unlink()
+        name = self.named(await request.json())
+        try:
+            self.manifests()[name].unlink()
+        except (KeyError, FileNotFoundError):  # another server of this store was quicker
+            raise failure(404, f"model '{name}' not found") from None
         return web.Response()
 
 

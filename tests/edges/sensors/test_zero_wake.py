@@ -17,6 +17,7 @@ from ollama_proxyd.edges.sensors.nvidia import Nvidia
 from ollama_proxyd.edges.sensors.nvml import Nvml
 from ollama_proxyd.edges.sensors.sampled import Sampler
 from tests.edges.sensors.fake_nvml import FakeNvml, Gpu
+from tests.sources import parsed
 from tests.upstreams.sysfs_tree import AMD_GPU, NPU, NVIDIA_GPU, XE_GPU, SysfsTree, laptop
 
 SENSORS = Path(__file__).parents[3] / "ollama_proxyd" / "edges" / "sensors"
@@ -139,7 +140,7 @@ def test_a_round_opens_few_files(tree: SysfsTree, watch: Watch) -> None:
 
 @pytest.mark.parametrize("path", sorted(SENSORS.glob("*.py")), ids=lambda path: path.name)
 def test_no_sensor_names_a_device_node_or_can_start_a_process(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     words = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
