@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 
 from ollama_proxyd.core.admission import AdmissionQueue, Ticket
 from ollama_proxyd.core.binding import shares_memory
@@ -16,7 +17,7 @@ from ollama_proxyd.core.requests import Priority
 from ollama_proxyd.core.status import QueueStatus
 from ollama_proxyd.core.workload import wait_grows_in_s
 from ollama_proxyd.services.activity import Activity
-from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.cell import Cell, Ear
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.forecast import Forecast
 from ollama_proxyd.services.gate import Gate
@@ -49,9 +50,10 @@ class Admission:
         self.waiting: Cell[int] = Cell(0)
         """How many requests wait."""
         self.watch = QueueWatch(self._queue, clock, lambda: self._queue.admit(self._choose))
-        fleet.freed.listen(self._slot_freed)
-        for signal in (fleet.views, fleet.writing, governor.setting, gate.opened):
-            signal.listen(self.watch.note_change)
+        change, freed = self.watch.note_change, partial(fleet.freed.listen, self._slot_freed)
+        news = [partial(each.listen, change) for each in (fleet.views, fleet.writing, governor.setting, gate.opened)]
+        self._ear = Ear(freed, *news)
+        """Nothing is of interest while nobody waits."""
 
     def reconfigure(self, settings: QueueSettings) -> None:
         """Apply other limits from now on."""
@@ -130,6 +132,7 @@ class Admission:
     async def _wait(self, waiting: Waiting) -> Granted:
         """Wait for a slot; whoever leaves takes neither a place nor a slot along."""
         self._queue.add(waiting, first=waiting.is_back)
+        self._ear.want(True)
         self.waiting.set(len(self._queue))
         self._slot_freed(waiting.preferred)
         self._queue.admit_this(waiting, self._choose)
@@ -149,6 +152,7 @@ class Admission:
             raise
         finally:
             self._queue.remove(waiting)
+            self._ear.want(bool(self._queue))
             self.watch.note_change()
             self.waiting.set(len(self._queue))
 
@@ -254,8 +258,6 @@ class Admission:
         return self.warm.free_from_s(waiting, waiting.query.hints, longest_s, is_followed=is_followed)
 
     def _slot_freed(self, backend_id: str) -> None:
-        if not self._queue:
-            return
         if self._governor.setting.value.row.max_concurrency is not None:
             self._queue.admit(self._choose)
             return

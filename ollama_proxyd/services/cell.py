@@ -10,16 +10,34 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Cell(Generic[T]):
+class _Told(Generic[T]):
+    """What listeners hear, each in the same step."""
+
+    __slots__ = ("_listeners",)
+
+    def __init__(self) -> None:
+        self._listeners: tuple[Callable[[T], None], ...] = ()
+
+    def listen(self, listener: Callable[[T], None]) -> Callable[[], None]:
+        """Hear all from now on; a listener returns at once. Returns what ends it."""
+        self._listeners = (*self._listeners, listener)
+
+        def stop() -> None:
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
+
+        return stop
+
+
+class Cell(_Told[T]):
     """The latest immutable value of something that one owner sets and others read or follow."""
 
-    __slots__ = ("_changed", "_listeners", "value")
+    __slots__ = ("_changed", "value")
 
     def __init__(self, value: T) -> None:
+        super().__init__()
         self.value = value
         """The value now; `set` replaces it."""
         self._changed: asyncio.Event | None = None
-        self._listeners: tuple[Callable[[T], None], ...] = ()
 
     def set(self, value: T) -> None:
         """Replace the value; followers hear of it only if it differs."""
@@ -34,10 +52,6 @@ class Cell(Generic[T]):
             self._changed = None
         for listener in self._listeners:
             listener(value)
-
-    def listen(self, listener: Callable[[T], None]) -> None:
-        """Hear each new value in the same step, for as long as the cell lives; a listener returns at once."""
-        self._listeners = (*self._listeners, listener)
 
     async def changes(self) -> AsyncGenerator[T, None]:
         """The value now, then each new one; a slow follower sees the latest and skips what lay between."""
@@ -63,13 +77,10 @@ class Cell(Generic[T]):
             tell(value)
 
 
-class Topic(Generic[T]):
+class Topic(_Told[T]):
     """Facts, each told once to everyone who listens at that moment."""
 
-    __slots__ = ("_listeners",)
-
-    def __init__(self) -> None:
-        self._listeners: tuple[Callable[[T], None], ...] = ()
+    __slots__ = ()
 
     def publish(self, fact: T) -> None:
         """Tell every listener; they return at once, and a fault of one costs neither the others nor the publisher."""
@@ -79,11 +90,20 @@ class Topic(Generic[T]):
             except Exception:
                 log.exception("a listener failed; what it would have shown or counted is missing")
 
-    def listen(self, listener: Callable[[T], None]) -> Callable[[], None]:
-        """Hear every fact from now on; returns what ends it."""
-        self._listeners = (*self._listeners, listener)
 
-        def stop() -> None:
-            self._listeners = tuple(each for each in self._listeners if each is not listener)
+class Ear:
+    """Listens only while somebody wants to hear; `begin` is what begins to listen, and returns what ends it."""
 
-        return stop
+    __slots__ = ("_begin", "_stops")
+
+    def __init__(self, *begin: Callable[[], Callable[[], None]]) -> None:
+        self._begin = begin
+        self._stops: tuple[Callable[[], None], ...] = ()
+
+    def want(self, is_wanted: bool) -> None:
+        """Listen from now on, or no longer."""
+        if is_wanted is bool(self._stops):
+            return
+        for stop in self._stops:
+            stop()
+        self._stops = tuple([begin() for begin in self._begin]) if is_wanted else ()

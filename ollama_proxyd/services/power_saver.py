@@ -1,6 +1,7 @@
 """Says when the power profile power-saver is wanted: while a thrifty mode's answer runs that costs less under it."""
 
 from collections import Counter, OrderedDict
+from functools import partial
 
 from ollama_proxyd.core.attempts import AttemptBegun, AttemptEnded
 from ollama_proxyd.core.energy import Source
@@ -17,7 +18,7 @@ from ollama_proxyd.core.power_saver import (
     after_reading,
 )
 from ollama_proxyd.core.readings import SystemState, known
-from ollama_proxyd.services.cell import Cell
+from ollama_proxyd.services.cell import Cell, Ear
 from ollama_proxyd.services.energy import EnergyAccounts
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.governor import Governor
@@ -52,9 +53,9 @@ class PowerSaver:
         """How many ran under a hold, as far as they were measured."""
         self.saved_j = 0.0
         """What these needed less than as many tokens do under the profile balanced; below zero: more."""
-        fleet.sent.listen(self._note_sent)
-        fleet.attempts.listen(self._note_ended)
-        energy.booked.listen(self._note_booked)
+        attempts = partial(fleet.sent.listen, self._note_sent), partial(fleet.attempts.listen, self._note_ended)
+        self._ear = Ear(*attempts, partial(energy.booked.listen, self._note_booked))
+        """Listens from the first time that the profile may be held."""
 
     def follow(self, system: Cell[SystemState], tasks: Tasks) -> None:
         """Look again at each change of the machine and of the mode."""
@@ -64,6 +65,8 @@ class PowerSaver:
     def reconfigure(self, settings: PowerSaverSettings) -> None:
         """Apply other settings from now on."""
         self._settings = settings
+        if settings.hold:
+            self._ear.want(True)
         self._look()
 
     def held(self) -> None:

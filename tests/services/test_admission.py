@@ -184,6 +184,22 @@ async def test_a_slot_that_is_granted_to_a_client_that_leaves_at_that_moment_is_
     assert clients.services.fleet.view("npu").in_flight == 1
 
 
+async def test_a_queue_hears_of_slots_and_of_the_fleet_only_while_somebody_waits(bench: Bench) -> None:
+    clients = await bench(npu := Engine("npu", slots=1))
+    fleet = clients.services.fleet
+    quiet = [len(each._listeners) for each in (fleet.freed, fleet.views, fleet.writing)]
+    await clients.ask("a")
+    assert [len(each._listeners) for each in (fleet.freed, fleet.views, fleet.writing)] == quiet
+    await clients.ask("b")
+    await clients.ask("c")
+    assert [len(each._listeners) for each in (fleet.freed, fleet.views, fleet.writing)] == [n + 1 for n in quiet]
+    for _ in range(3):
+        npu.finish()
+        await pass_by(1)
+    assert npu.served == ["a", "b", "c"]
+    assert [len(each._listeners) for each in (fleet.freed, fleet.views, fleet.writing)] == quiet
+
+
 @pytest.mark.parametrize("urgent", [MediaType.AUDIO, MediaType.REALTIME])
 async def test_sound_and_real_time_come_before_the_rest_unless_a_priority_is_named(
     bench: Bench, urgent: MediaType

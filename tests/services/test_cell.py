@@ -1,10 +1,11 @@
 """How state and facts travel inside the process."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
-from ollama_proxyd.services.cell import Cell, Topic
+from ollama_proxyd.services.cell import Cell, Ear, Topic
 
 
 async def test_a_follower_sees_the_value_of_now_and_then_each_change() -> None:
@@ -75,3 +76,14 @@ def test_a_listener_that_fails_costs_neither_the_others_nor_the_publisher(caplog
     topic.publish("a fact")
     assert heard == ["a fact"]
     assert "a listener failed" in caplog.text
+
+
+def test_an_ear_hears_cells_and_topics_once_each_and_only_while_that_is_wanted() -> None:
+    cell, topic = Cell(0), Topic[int]()
+    heard: list[int] = []
+    ear = Ear(partial(cell.listen, heard.append), partial(topic.listen, heard.append))
+    for number, is_wanted in enumerate((False, True, True, False, False, True)):
+        ear.want(is_wanted)
+        cell.set(10 * number + 1)
+        topic.publish(10 * number + 2)
+    assert heard == [11, 12, 21, 22, 51, 52]
