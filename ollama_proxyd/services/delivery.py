@@ -19,6 +19,7 @@ from ollama_proxyd.core.errors import ASLEEP, ENGINE_ENDED, ErrorKind, ProxyErro
 from ollama_proxyd.core.events import Accepted, Event, Finished, FinishReason, Flow, Tell, Timings, Usage
 from ollama_proxyd.core.faults import fault_of
 from ollama_proxyd.core.fleet import BackendView, Model
+from ollama_proxyd.core.prefixes import Blocks, prompt_blocks
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Operation, Request
 from ollama_proxyd.core.values import replace
@@ -52,7 +53,17 @@ class Delivery:
     """One answer on its way to its client."""
 
     __slots__ = (
-        *("_attempt", "_began", "_cost", "_failover", "_failures", "_former", "_restarted", "_tokens_before"),
+        *(
+            "_attempt",
+            "_began",
+            "_blocks",
+            "_cost",
+            "_failover",
+            "_failures",
+            "_former",
+            "_restarted",
+            "_tokens_before",
+        ),
         *("__weakref__", "_transcript", "backend_id", "begun", "cause", "finished", "is_to_move", "left", "moved"),
         *("request", "resumers", "since_s", "tried"),
     )
@@ -63,6 +74,7 @@ class Delivery:
         """As the next backend is asked; from the first break on it goes on from what the client has."""
         self.resumers = Resumers(request)
         """Who goes on with that rest."""
+        self._blocks: Blocks | None = None
         self.begun: Request | None = None
         """As the first backend was asked; None until the client has a part of the answer."""
         self.tried = _NONE
@@ -91,6 +103,13 @@ class Delivery:
         self._began: tuple[BackendView, str] | None = None
         """The backend that began, and its name of the model."""
         self._failover = Failover.SAME_MODEL
+
+    @property
+    def blocks(self) -> Blocks:
+        """The beginning of its prompt, for whoever may have read it; hashed once, since it may be long."""
+        if self._blocks is None:
+            self._blocks = prompt_blocks(self.request)
+        return self._blocks
 
     @property
     def failure(self) -> ProxyError:
@@ -197,7 +216,7 @@ class Delivery:
         return await off_loop(len(self.begun.body), work)
 
     def _ask_for(self, rest: Request) -> None:
-        self.request, self.resumers = rest, Resumers(rest)
+        self.request, self.resumers, self._blocks = rest, Resumers(rest), None
 
     def move(self, why: Reason) -> None:
         """Have the rest come from another backend, from the next event on."""

@@ -191,12 +191,12 @@ class Gateway:
         if delivery.request.load_action is LoadAction.UNLOAD:
             return await self._unload(delivery, trace)
         while True:
-            query = self.queries.of(delivery)
-            if trace.is_displaced:
+            query, is_displaced = self.queries.of(delivery), trace.is_displaced
+            if is_displaced:
                 query = replace(query, waited_s=trace.elapsed_s - trace.deferred_s)
             decision = await self._choose(query, trace, delivery)
             choose_again = partial(self._choose_again, trace, delivery)
-            is_back = trace.is_displaced or delivery.begun is not None
+            is_back = is_displaced or delivery.begun is not None
             decision, lease = await self._deps.admission.lease(query, decision, choose_again, is_back=is_back)
             best = decision.ranked[0]
             view = self._deps.fleet.view(best.backend_id)
@@ -204,7 +204,7 @@ class Gateway:
             asked = self.traces.entered(bears(view, best, delivery.request))
             attempt = Attempt(lease, asked, decision, self._deps.clock, self._deps.energy)
             trace.attempts.append(attempt)
-            self.queries.note_sent(best, delivery.request)
+            self.queries.note_sent(best, delivery)
             trace.queue_wait_s += lease.under_way.begun_s - query.now_s
             try:
                 accepted, held = await attempt.begin(self.queries.left_s(query), stalled_s)

@@ -6,8 +6,7 @@ from typing import TypeAlias
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.policy.decision import Ranked
-from ollama_proxyd.core.prefixes import READ, TOKENS_PER_BLOCK, Blocks, kept_prompts, prompt_blocks, shared_blocks
-from ollama_proxyd.core.requests import Request
+from ollama_proxyd.core.prefixes import TOKENS_PER_BLOCK, Blocks, kept_prompts, shared_blocks
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.inventory import FleetChanges
 
@@ -40,14 +39,12 @@ class PrefixAffinity:
         fleet.attempts.listen(self._ended)
         fleet.reconciled.listen(self._reconciled)
 
-    def note(self, ranked: Ranked, request: Request) -> None:
+    def note(self, ranked: Ranked, blocks: Blocks) -> None:
         """A backend is about to read a prompt; where it loads the model for it, none of the earlier ones is left.
 
         A short prompt, which has no blocks, takes the place of another too.
         """
-        if request.operation not in READ:
-            return
-        blocks, view = prompt_blocks(request), self._fleet.view(ranked.backend_id)
+        view = self._fleet.view(ranked.backend_id)
         place = ranked.backend_id, ranked.model
         before = self._prompts.pop(place, ())
         others = () if ranked.stay.load_s else [each for each in before if shared_blocks(each, blocks) < len(each)]
@@ -55,16 +52,16 @@ class PrefixAffinity:
         if len(self._prompts) > MOST_PLACES:
             self._forget(next(iter(self._prompts)))
 
-    def cached_tokens(self, request: Request) -> Mapping[str, float]:
+    def cached_tokens(self, blocks: Blocks, prompt_tokens: int) -> Mapping[str, float]:
         """How much of a prompt each backend is likely to have in its cache, where that is anything."""
-        blocks, found = prompt_blocks(request), dict[str, float]()
+        found = dict[str, float]()
         for (backend_id, model), prompts in self._prompts.items() if blocks else ():
             if not self.guesses and (backend_id, model) not in self._told:
                 continue
             count = max([shared_blocks(each, blocks) for each in prompts if each[:1] == blocks[:1]], default=0)
             if count:
                 tokens = count * TOKENS_PER_BLOCK * self._had.get((backend_id, model), 1.0)
-                found[backend_id] = max(min(tokens, request.prompt_tokens - 1.0), found.get(backend_id, 0.0))
+                found[backend_id] = max(min(tokens, prompt_tokens - 1.0), found.get(backend_id, 0.0))
         return found
 
     def _ended(self, ended: AttemptEnded) -> None:

@@ -6,6 +6,7 @@ from ollama_proxyd.core.model_names import Synonyms
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.eligibility import held
 from ollama_proxyd.core.policy.query import Query, query_of
+from ollama_proxyd.core.prefixes import READ
 from ollama_proxyd.core.refusal import time_to_deadline_s
 from ollama_proxyd.core.requests import Hints, Request
 from ollama_proxyd.core.values import replace
@@ -30,9 +31,10 @@ class Queries:
         """Have routing count what is in the caches of backends also where they do not tell, if that is wished."""
         self.affinity.guesses = Feature.PREFIX_CACHE in wishes.on
 
-    def note_sent(self, ranked: Ranked, request: Request) -> None:
-        """A backend is about to read a request."""
-        self.affinity.note(ranked, request)
+    def note_sent(self, ranked: Ranked, delivery: Delivery) -> None:
+        """A backend is about to read the request of a delivery."""
+        if delivery.request.operation in READ:
+            self.affinity.note(ranked, delivery.blocks)
 
     def of(self, delivery: Delivery) -> Query:
         """What is asked for a delivery as it stands; raises ProxyError where its deadline has passed."""
@@ -42,15 +44,14 @@ class Queries:
     def _of(self, delivery: Delivery) -> Query:
         request = delivery.request
         deadline_ms = None if delivery.begun else request.hints.deadline_ms  # it has begun in time
-        query = replace(
+        return replace(
             query_of(request),
             now_s=self._clock.monotonic(),
             time_left_s=time_to_deadline_s(deadline_ms, self._clock.unix()),
             tried=delivery.avoided,
             synonyms=self.synonyms.of(request.model),
+            cached_tokens=self.affinity.cached_tokens(delivery.blocks, request.prompt_tokens),
         )
-        cached_tokens = self.affinity.cached_tokens(request)
-        return replace(query, cached_tokens=cached_tokens) if cached_tokens else query
 
     async def resume(self, delivery: Delivery, failover: Failover) -> Obstacle | None:
         """Have an answer that broke go on from what its client has; why not, where it cannot."""

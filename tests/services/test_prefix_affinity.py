@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from ollama_proxyd.core import prefixes
 from ollama_proxyd.core.events import Accepted, Delta, Finished, Usage
 from ollama_proxyd.core.features import EngineWishes, Feature
 from ollama_proxyd.core.fleet import LoadedModel, Profile
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.requests import Operation, Request
-from ollama_proxyd.services import prefix_affinity
+from ollama_proxyd.services import delivery, prefix_affinity
 from ollama_proxyd.services.bundle import Services
 from tests.fakes import FakeBackend, FakeClock, services_of, spec_of
 from tests.services.test_gateway import answer, outcome, request, routed
@@ -132,3 +133,20 @@ async def test_no_more_places_are_remembered_than_the_bound(monkeypatch: pytest.
     for each in "abcd":
         await first(services, asked(b"talk ", target=each))
     assert [place for place, _ in services.gateway.queries.affinity._prompts] == ["c", "d"]
+
+
+async def test_the_beginning_of_a_prompt_is_hashed_once_for_all_that_looks_at_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hashed: list[Request] = []
+
+    def noted(request: Request) -> prefixes.Blocks:
+        hashed.append(request)
+        return prefixes.prompt_blocks(request)
+
+    monkeypatch.setattr(delivery, "prompt_blocks", noted)
+    services = await switched_on(engine("a"), engine("b"))
+    prompts = [asked(b"talk "), asked(b"other ")]
+    for prompt in prompts:
+        await first(services, prompt)
+    assert hashed == prompts
