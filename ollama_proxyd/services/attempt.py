@@ -189,6 +189,7 @@ class Attempt:
             finally:
                 failure = error if isinstance(error, ProxyError) else None
                 self.ended = self._end(error)
+                self.count_tokens = int  # who counts has this attempt: a cycle would keep the whole request
                 self._energy.book(self._metered, self.ended)
                 self._lease.report(self.ended, failure)
 

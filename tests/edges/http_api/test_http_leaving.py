@@ -3,8 +3,9 @@
 import asyncio
 import gc
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from ollama_proxyd.edges.http_api import written
 from ollama_proxyd.edges.http_api.streaming import Started
 from ollama_proxyd.edges.http_api.written import Answer
 from ollama_proxyd.edges.plumbing.upstream.connection import Connection
+from ollama_proxyd.services.attempt import Attempt
+from ollama_proxyd.services.delivery import Delivery
 from tests.edges.http_api.conftest import CHAT, Serve, Site
 from tests.fakes import settle
 from tests.upstreams.engines import llamacpp, ollama
@@ -26,6 +29,9 @@ from tests.upstreams.fake_engines import FakeEngine, a_client, serving, spec_of,
 from tests.upstreams.frames import OPENAI_STREAM
 
 PATHS = ["/v1/chat/completions", "/api/chat"]
+WHOLE = b"""{"id":"c","object":"chat.completion","created":7,"model":"tiny","choices":[{"index":0,
+"message":{"role":"assistant","content":"yes"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,
+"total_tokens":2}}"""
 MOST_BYTES = 24 * 1024 * 1024
 """More than the buffers of four sockets, and far less than what the engine would write."""
 
@@ -117,19 +123,30 @@ def without_collector() -> Iterator[None]:
         gc.enable()
 
 
-@pytest.mark.parametrize("leaves", [True, False])
-async def test_an_answer_that_is_over_leaves_nothing_for_the_collector(serve: Serve, leaves: bool) -> None:
-    writer = Writer("llamacpp", 3) if leaves else streams(OPENAI_STREAM, content_type="text/event-stream")
-    kinds = {PassThrough, Stream, Started} | ({Answer, Connection} if leaves else set())  # else kept for what is next
-    async with site_of(serve, writer) as (site, _, model):
+ENDS: dict[str, Callable[[], Any]] = {
+    "whole": partial(streams, WHOLE, content_type="application/json"),
+    "streamed": partial(streams, OPENAI_STREAM, content_type="text/event-stream"),
+    "left": partial(Writer, "llamacpp", 3),
+}
+"""Makes who writes the answer."""
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("end", ENDS)
+async def test_an_answer_that_is_over_leaves_nothing_for_the_collector(serve: Serve, path: str, end: str) -> None:
+    stream, leaves = end != "whole", end == "left"
+    kinds = {Attempt, Delivery, PassThrough, Started, Stream}
+    kinds |= {Answer, Connection} if leaves else set()  # else kept for what is next
+    async with site_of(serve, ENDS[end]()) as (site, _, model):
         with without_collector():
+            before = {id(each) for each in gc.get_objects() if type(each) in kinds}
             async with asyncio.timeout(20):
-                async with site.client.post(PATHS[0], json={**CHAT, "model": model, "stream": True}) as reply:
+                async with site.client.post(path, json={**CHAT, "model": model, "stream": stream}) as reply:
                     await (reply.content.readline() if leaves else reply.read())
                     reply.close()
                 await site.services.fleet.views.until(lambda views: not views[0].in_flight)
             await settle()
-            assert not [each for each in gc.get_objects() if type(each) in kinds]
+            assert not [each for each in gc.get_objects() if type(each) in kinds and id(each) not in before]
 
 
 @pytest.mark.parametrize("path", PATHS)
