@@ -174,7 +174,8 @@ class Admission:
         lease = self._fleet.lease(best.backend_id, work_of(query, best.model), _expected_s(decision))
         self._trials.begin(lease, view, best.model)
         self.warm.begin(best.backend_id, best.model)
-        lease.is_yielding = is_background
+        if is_background:
+            lease.yields()
         return lease
 
     @property

@@ -26,11 +26,9 @@ from ollama_proxyd.services.circuits import Circuits
 from ollama_proxyd.services.inventory import BackendConfig, FleetChanges
 from ollama_proxyd.services.lease import Lease, Member, taken_out
 from ollama_proxyd.services.ports import Backend, Clock
-from ollama_proxyd.services.switches import NOT_CHECKED, Switches, at_first, why_unasked
+from ollama_proxyd.services.switches import NOT_CHECKED, REMOVED, Switches, at_first, why_unasked
 
 log = logging.getLogger(__name__)
-
-REMOVED = Reason("backend_removed")
 
 
 class Fleet:
@@ -53,6 +51,7 @@ class Fleet:
         self._draining: list[Member] = []
         """Members that were removed or replaced while requests were under way on them."""
         self._index: dict[str, int] = {}
+        self.yielding = 0
         self.due = asyncio.Event()
         """Set when the backends should be checked before the interval is over."""
         self.changed_s = clock.monotonic()

@@ -47,7 +47,8 @@ class Forecast:
         views, now_s = self._fleet.views.value, self._clock.monotonic()
         if self._busy.views is not views or self._busy.now_s != now_s:
             waits_s, slots, background = dict[str, float](), dict[str, int](), dict[str, int]()
-            for view in [each for each in views if each.in_flight]:
+            counts = self._fleet.yielding > 0
+            for view in [each for each in views if each.in_flight >= (1 if counts else max(each.slots, 1))]:
                 backend_id, leases = view.spec.id, self._fleet.leases(view.spec.id)
                 if yielding := sum([each.is_yielding for each in leases]):
                     background[backend_id] = yielding

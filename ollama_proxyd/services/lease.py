@@ -110,6 +110,8 @@ class Desk(Protocol):
     """Each request that is being sent."""
     writing: Topic[str]
     """The backend of each of which the first words came."""
+    yielding: int
+    """How many slots a more urgent request may take."""
 
     def note_begun(self, member: Member, tries: Work | None, rest_s: float | None) -> None:
         """The first words came, for the work by which a failing member is tried or with a wish to be left alone."""
@@ -178,6 +180,11 @@ class Lease:
         finally:
             self._until = None
 
+    def yields(self) -> None:
+        """Let a more urgent request take the slot while the client has got nothing."""
+        self.is_yielding = True
+        self._desk.yielding += 1
+
     def displace(self) -> bool:
         """Cut off the work for a more urgent request, where that is possible."""
         if self._until is None or not self.is_yielding or self.is_displaced:
@@ -207,6 +214,7 @@ class Lease:
         return self
 
     def __exit__(self, *ended: object) -> None:
+        self._desk.yielding -= self.is_yielding
         self._desk.give_back(self)
 
 

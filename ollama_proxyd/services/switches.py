@@ -9,6 +9,7 @@ from ollama_proxyd.services.ports import StateStore
 
 STATE_KEY = "enabled"
 NOT_CHECKED = Reason("not_checked_yet")
+REMOVED = Reason("backend_removed")
 
 
 class Switches:

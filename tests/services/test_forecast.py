@@ -19,3 +19,19 @@ def test_the_wait_for_a_slot_falls_with_time_although_nothing_comes_or_goes() ->
     assert forecast.of(Query("m")).waits_s == {"npu": pytest.approx(10.0)}
     clock.advance(4.0)
     assert forecast.of(Query("m")).waits_s == {"npu": pytest.approx(6.0)}
+
+
+def test_work_in_the_background_is_told_while_it_has_its_slot_also_where_others_are_free() -> None:
+    clock = FakeClock()
+    fleet = FakeFleet(clock)
+    fleet.have(FakeBackend(spec_of("npu", slots=4)), FakeBackend(spec_of("igpu", slots=4)))
+    forecast = Forecast(fleet, AdmissionQueue(), clock)
+    with fleet.lease("npu"), fleet.lease("igpu"), fleet.lease("npu") as lease:
+        assert not forecast.of(Query("m")).background
+        lease.yields()
+        clock.advance(1.0)
+        assert forecast.of(Query("m")).background == {"npu": 1}
+    assert not forecast.of(Query("m")).background
+    with fleet.lease("npu"):
+        assert not forecast.of(Query("m")).background
+    assert not fleet.yielding
