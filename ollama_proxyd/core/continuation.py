@@ -79,7 +79,8 @@ class Transcript:
 
     def read_by(self, read: Read | None) -> None:
         """The frames that follow are to be read so."""
-        self._catch_up()
+        if self._passed:
+            self._catch_up()
         self._read = read
 
     def add(self, event: Event) -> None:

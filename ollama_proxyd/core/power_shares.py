@@ -59,7 +59,7 @@ class Share:
         self.mark_j = self.consumer.each_j if self.end_j is None else self.end_j
         if before_j + after_j > 0:
             if self.source is not source:
-                self.source = worst(self.source or source, source)
+                self.source = source if self.source is None else worst(self.source, source)
             self.error_j += (before_j + after_j) * error_share
 
 

@@ -47,4 +47,7 @@ def expires_unix_s(view: BackendView, model: str) -> float | None:
 
 
 def _entry(loaded: tuple[LoadedModel, ...], model: str) -> str | None:
+    for each in loaded:
+        if each.name == model:
+            return model
     return resolve(model, [each.name for each in loaded])

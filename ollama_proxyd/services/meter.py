@@ -31,7 +31,7 @@ class Meter:
         """Where each backend ran when its watts were learned."""
         self._stretches: dict[str, Stretch] = {}
         fleet.reconciled.listen(self._note_changes)
-        fleet.occupied.listen(lambda _: self._note_work())
+        fleet.occupied.listen(self._note_work)
 
     def follow(self, tasks: Tasks) -> None:
         """Look whenever a sensor says something."""
@@ -46,7 +46,7 @@ class Meter:
             under_way = sum([each.id == stretch.backend_id for each in self._fleet.at_work()])
             self._stretches[device_id] = stretch.after(power[device_id], under_way)
 
-    def _note_work(self) -> None:
+    def _note_work(self, _: object = None) -> None:
         """Note which backend works alone on which device."""
         if not (devices := self._system.value.devices):
             self._stretches.clear()

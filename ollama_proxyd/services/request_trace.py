@@ -1,7 +1,6 @@
 """What is known of one request while it runs."""
 
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.continuation import Obstacle
@@ -16,8 +15,6 @@ from ollama_proxyd.core.requests import Request
 from ollama_proxyd.services.attempt import Attempt
 from ollama_proxyd.services.ledger import Outcome, RequestRouted
 from ollama_proxyd.services.ports import Clock
-
-_ENERGY = attrgetter("energy")
 
 
 @dataclass(slots=True)
@@ -69,7 +66,8 @@ class RequestTrace:
     @property
     def energy(self) -> Energy | None:
         """What all attempts cost, as far as is known; None where there were none."""
-        return sum_up(list(map(_ENERGY, self.attempts)))
+        attempts = self.attempts
+        return attempts[0].energy if len(attempts) == 1 else sum_up([each.energy for each in attempts])
 
     @property
     def elapsed_s(self) -> float:

@@ -23,9 +23,6 @@ class _Stay:
     until_s: float
     idle_w: float
 
-    def tail_j(self, now_s: float) -> float:
-        return self.idle_w * max(min(now_s, self.until_s) - self.ended_s, 0.0)
-
 
 class Way:
     """What one way of routing keeps in memory where, and what that costs."""
@@ -73,7 +70,7 @@ class Way:
             if stay is not None and stay.until_s < span.begun_s:
                 joules += costs.wake_j
         if stay is not None:
-            joules += stay.tail_j(span.begun_s)
+            joules += stay.idle_w * max(min(span.begun_s, stay.until_s) - stay.ended_s, 0.0)
         if costs is None:
             return joules
         ended_s = span.ended_s if stay is None else max(stay.ended_s, span.ended_s)

@@ -23,6 +23,16 @@ _TOKENS_PER_S = (1, 2, 5, 10, 15, 20, 30, 50, 75, 100, 150, 250, 500, 1000)
 _BETWEEN_MS = (1, 2, 5, 10, 15, 20, 30, 50, 75, 100, 150, 250, 500, 1000)
 
 
+class _Models(dict[tuple[str, str], tuple[str, str]]):
+    """The labels of each model of a backend; those beyond the first share one."""
+
+    def __missing__(self, labels: tuple[str, str]) -> tuple[str, str]:
+        if len(self) >= MOST_MODELS:
+            return labels[0], OTHER
+        self[labels] = labels
+        return labels
+
+
 class Counters:
     """The metrics that grow with each request."""
 
@@ -59,7 +69,7 @@ class Counters:
         self._broken = counter("answers_broken_off", "Begun answers that broke and could not go on", "reason")
         self._bodies = counter("bodies_refused", "Bodies of requests that were not taken", "reason")
         self._opened = counter("backend_breaker_opens", "How often a breaker opened", _BACKEND, "fault")
-        self._models: set[tuple[str, str]] = set()
+        self._models = _Models()
 
     def count_refused_body(self, why: str) -> None:
         """Count the body of a request that was not taken."""
@@ -68,8 +78,8 @@ class Counters:
     def count(self, outcome: Outcome) -> None:
         """Count one finished request, once."""
         backend_id = outcome.backend_id or NOBODY
-        model = self._bounded(backend_id, outcome.model)
-        self._requests.sums[backend_id, model, _status(outcome)] += 1
+        labels = (backend_id, NOBODY) if outcome.model is None else self._models[backend_id, outcome.model]
+        self._requests.sums[*labels, _status(outcome)] += 1
         if outcome.decision is not None:
             mode = outcome.decision.effective_mode._value_
             self._decisions.sums[backend_id, _why(outcome, outcome.decision), mode] += 1
@@ -81,9 +91,9 @@ class Counters:
             self._broken.sums[(outcome.obstacle.value,)] += 1
         if outcome.backend_id is not None:
             self._queue_wait.note((), outcome.queue_wait_s)
-            self._duration.note((backend_id, model), outcome.total_s)
+            self._duration.note(labels, outcome.total_s)
             if outcome.ttft_s is not None:
-                self._ttft.note((backend_id, model), outcome.ttft_s * 1000)
+                self._ttft.note(labels, outcome.ttft_s * 1000)
 
     def count_attempt(self, ended: AttemptEnded) -> None:
         """Count what one attempt brought, and what is to pay for it."""
@@ -91,7 +101,7 @@ class Counters:
             self._money.sums[ended.backend_id, ended.currency] += amount(ended.spent)
         if ended.skipped_frames:
             self._skipped.sums[(ended.backend_id,)] += ended.skipped_frames
-        labels = ended.backend_id, self._bounded(ended.backend_id, ended.model)
+        labels = self._models[ended.backend_id, ended.model]
         tokens = amount(ended.usage.completion_tokens)
         self._prompt_tokens.sums[labels] += amount(ended.usage.prompt_tokens)
         self._tokens.sums[labels] += tokens
@@ -106,7 +116,7 @@ class Counters:
             self._programs.add(name)
         joules, source = amount(energy.total_j), energy.source._value_
         error_j = amount(joules * energy.error_share)
-        model = ended.backend_id, self._bounded(ended.backend_id, ended.model), source
+        model = *self._models[ended.backend_id, ended.model], source
         program = name if name in self._programs else OTHER, source
         self._joules_of_models.sums[model] += joules
         self._error_of_models.sums[model] += error_j
@@ -124,15 +134,6 @@ class Counters:
     def _spread(self, name: str, what: str, bounds: tuple[float, ...], *labels: str) -> Spread:
         self.spreads.append(Spread(name, _said(what, labels), bounds, *labels))
         return self.spreads[-1]
-
-    def _bounded(self, backend_id: str, model: str | None) -> str:
-        if model is None:
-            return NOBODY
-        if (backend_id, model) not in self._models:
-            if len(self._models) >= MOST_MODELS:
-                return OTHER
-            self._models.add((backend_id, model))
-        return model
 
 
 def _said(what: str, labels: tuple[str, ...]) -> str:
