@@ -12,6 +12,7 @@ from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode, ModeRow
 from ollama_proxyd.core.policy.comparison import Comparison, compare
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.policy.rank import assess, decide
+from ollama_proxyd.core.policy.table import Table
 from ollama_proxyd.core.policy.twins import Span, Twins
 from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, SystemState
 from ollama_proxyd.core.requests import Hints, Operation
@@ -129,3 +130,15 @@ def test_the_saving_is_a_number_whatever_a_backend_counts(price_w: float, tokens
     assessment = assess(asked, REFERENCE, UNKNOWN_SYSTEM, priced(price_w))
     saved_j = saved(there(compare(decide(assessment), assessment, FASTEST, lambda fleet: fleet)), tokens)
     assert abs(saved_j) < 1e15
+
+
+def test_the_only_backend_that_fits_is_priced_for_performance_without_a_look_at_what_each_costs_at_least(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def reckoned(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Table, "least_costs", reckoned)
+    found = there(compared(fleet=REFERENCE[:1]))
+    assert found.is_same
+    assert found.instead.price_of_time_w == FASTEST.price_of_time_w != found.served.price_of_time_w

@@ -244,6 +244,8 @@ def best_under(assessment: Assessment, setting: ModeSetting) -> Ranked | None:
     if _may_refuse(found):
         ranked, *_ = _ordered(found)
         return ranked[0] if ranked else None
+    if len(found.table.order) == 1 and not found.failing:
+        return _priced(found.table.candidate(0), found)
     least_j, priced = found.table.least_costs(found.asked), _Priced(found)
     groups = _groups(priced, least_j, _ids_of(found.failing))
     return _cheapest(least_j, groups[0], priced) if groups else None
