@@ -7,15 +7,12 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
-
-import msgspec
+from typing import Final, TypeVar
 
 from ollama_proxyd.core.history import Row
-from ollama_proxyd.core.requests import Json
 from ollama_proxyd.edges.storage.history_schema import MIGRATIONS
+from ollama_proxyd.edges.storage.insertion import day_of, insert
 from ollama_proxyd.edges.storage.settings import HistorySettings
 
 log = logging.getLogger(__name__)
@@ -29,17 +26,8 @@ PRUNED_ROWS: Final = 2000
 """How many rows of a table are deleted at a time: a clock that leaps for a moment costs no year."""
 BYTES_PER_MEGABYTE: Final = 1_000_000
 SECONDS_PER_DAY: Final = 86_400
-SECONDS_PER_MINUTE: Final = 60
 CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-OF_ROWS: Final = frozenset(
-    {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG}
-)
-"""Result codes of a row that no file takes (sqlite.org/rescode.html)."""
 SIDE_FILES: Final = ("", "-wal", "-shm")
-_ADDS: Final = {
-    "devices": " ON CONFLICT DO UPDATE SET joules = joules + excluded.joules, error_j = error_j + excluded.error_j"
-}
-"""What becomes of a row that is there already."""
 TABLES: Final = ("attempts", "requests", "modes")
 """Those that grow with each request or change of the mode, and keep its time."""
 _DELETE = "DELETE FROM {0} WHERE id IN (SELECT id FROM {0} {1} LIMIT {2})"
@@ -72,15 +60,8 @@ class HistoryFile:
 
         A row that no file would take is left out; returns why, for the last of them.
         """
-        refused = None
         with self._damage_set_aside(), self._transaction() as connection:
-            for row in rows:
-                try:
-                    connection.execute(*_insertion(row))
-                except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
-                    if not _is_of_row(error):
-                        raise
-                    refused = error
+            refused = insert(connection, rows)
         with self._damage_set_aside():
             self._prune()
         return refused
@@ -203,17 +184,6 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def day_of(unix_s: float) -> str:
-    """The local date of a time."""
-    return _day_of(unix_s // SECONDS_PER_MINUTE)
-
-
-@lru_cache(maxsize=2)
-def _day_of(minute: float) -> str:
-    """The date that all moments of one minute share: clocks of the world differ by whole ones."""
-    return time.strftime("%Y-%m-%d", time.localtime(minute * SECONDS_PER_MINUTE))
-
-
 def is_of_another_version(error: Exception) -> bool:
     """Whether a file could be read by the version that wrote it."""
     return isinstance(error, sqlite3.NotSupportedError)
@@ -222,12 +192,6 @@ def is_of_another_version(error: Exception) -> bool:
 def is_damaged(error: Exception) -> bool:
     """Whether a file is none of SQLite's, or broken."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in CORRUPT
-
-
-def _is_of_row(error: Exception) -> bool:
-    """Whether the fault is the row's: of its values or columns, not of the file or the disk."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is None or code & 0xFF in OF_ROWS
 
 
 def _make(path: Path) -> None:
@@ -269,26 +233,3 @@ def _free_name(path: Path, suffix: str) -> Path:
     """A name that no file has."""
     names = (path.with_name(f"{path.name}.{suffix}{extra}") for extra in ("", *(f"-{n}" for n in range(2, 100))))
     return next((each for each in names if not each.exists()), path.with_name(f"{path.name}.{suffix}"))
-
-
-def _insertion(row: Row) -> tuple[str, tuple[Any, ...]]:
-    values = row.values
-    if "unix_s" in values:
-        values = {**values, "day": day_of(float(values["unix_s"]))}
-    return _insert(row.table, tuple(values)), tuple(values.values())
-
-
-def _as_json(value: Json) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-for _kind in (dict, list):
-    sqlite3.register_adapter(_kind, _as_json)  # asked for a value that is neither a number nor a text
-
-
-@lru_cache(maxsize=64)
-def _insert(table: str, columns: tuple[str, ...]) -> str:
-    """The statement for rows of one kind."""
-    places = ", ".join("?" * len(columns))
-    insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names of the code
-    return insert + _ADDS.get(table, "")

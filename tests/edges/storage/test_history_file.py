@@ -19,12 +19,13 @@ from ollama_proxyd.edges.storage.history_file import (
     SIDE_FILES,
     VERSION,
     HistoryFile,
-    day_of,
     history_path,
     read_only,
 )
 from ollama_proxyd.edges.storage.history_queries import select
+from ollama_proxyd.edges.storage.insertion import ROWS_AT_ONCE, day_of
 from ollama_proxyd.edges.storage.settings import HistorySettings
+from ollama_proxyd.services.history import mode_row
 from tests.core.test_history import ENDED
 
 NOW_S = time.time()
@@ -88,6 +89,31 @@ def test_a_row_that_no_file_takes_costs_no_other_row(file: HistoryFile, odd: Val
     refused = file.add([row, Row("attempts", {**row.values, **odd}), row])
     assert refused is not None
     assert kept(file) == 2
+
+
+@pytest.mark.parametrize("odd", [{"backend": None}, {"busy_s": 2**70}, {"unix_s": ""}])
+@pytest.mark.parametrize("at", [0, ROWS_AT_ONCE // 2, ROWS_AT_ONCE - 1, ROWS_AT_ONCE, 3 * ROWS_AT_ONCE])
+def test_among_many_rows_too_one_that_no_file_takes_costs_no_other(file: HistoryFile, odd: Values, at: int) -> None:
+    given = list(rows(3 * ROWS_AT_ONCE + 1))
+    given[at] = Row("attempts", {**given[at].values, **odd})
+    assert file.add(given) is not None
+    assert kept(file) == len(given) - 1
+
+
+def test_many_rows_keep_their_order_in_each_table_and_few_statements_write_them(file: HistoryFile) -> None:
+    said: list[str] = []
+    file.read(lambda connection: connection.set_trace_callback(said.append))
+    (attempt,), count = rows(1), 4 * ROWS_AT_ONCE
+    wide, narrow = attempt.values, {key: each for key, each in attempt.values.items() if key != "predicted"}
+    kinds = [narrow if at == ROWS_AT_ONCE + 5 else wide for at in range(count)]
+    attempts = [Row("attempts", {**values, "busy_s": float(at)}) for at, values in enumerate(kinds)]
+    modes = [mode_row(NOW_S, str(at), str(at)) for at in range(count)]
+    assert file.add([row for pair in zip(attempts, modes, strict=True) for row in pair]) is None
+    told = [each["busy_s"] for each in found(file, "SELECT busy_s FROM attempts ORDER BY id")]
+    assert told == [float(at) for at in range(count)]
+    assert [each["mode"] for each in found(file, "SELECT mode FROM modes ORDER BY id")] == list(map(str, range(count)))
+    assert {each["day"] for each in found(file, "SELECT day FROM modes")} == {day_of(NOW_S)}
+    assert sum(each.startswith("INSERT") for each in said) < count
 
 
 def test_what_the_disk_refuses_is_tried_again_whole(file: HistoryFile) -> None:

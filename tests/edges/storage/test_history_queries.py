@@ -17,8 +17,9 @@ from ollama_proxyd.core.events import Usage
 from ollama_proxyd.core.history import Row, attempt_row
 from ollama_proxyd.core.programs import KnownBy, Program
 from ollama_proxyd.core.readings import Unavailable
-from ollama_proxyd.edges.storage.history_file import HistoryFile, day_of
+from ollama_proxyd.edges.storage.history_file import HistoryFile
 from ollama_proxyd.edges.storage.history_queries import books, habits, hours, series
+from ollama_proxyd.edges.storage.insertion import day_of
 from ollama_proxyd.edges.storage.settings import HistorySettings
 from ollama_proxyd.services.history import mode_row
 from tests.core.test_history import ENDED
