@@ -137,10 +137,10 @@ class Picker:
         if request is None:
             query = Query(model=None, hints=hints, time_left_s=left_s, now_s=now_s)
         else:
-            query = replace(
-                query_of(request),
+            query = query_of(
+                request,
+                hints,
                 time_left_s=left_s,
-                hints=hints,
                 now_s=now_s,
                 synonyms=self._services.gateway.synonyms.of(request.model),
                 cached_tokens=self._cached_tokens(errand, request.prompt_tokens),

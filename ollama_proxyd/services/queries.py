@@ -44,8 +44,8 @@ class Queries:
     def _of(self, delivery: Delivery) -> Query:
         request = delivery.request
         deadline_ms = None if delivery.begun else request.hints.deadline_ms  # it has begun in time
-        return replace(
-            query_of(request),
+        return query_of(
+            request,
             now_s=self._clock.monotonic(),
             time_left_s=time_to_deadline_s(deadline_ms, self._clock.unix()),
             tried=delivery.avoided,

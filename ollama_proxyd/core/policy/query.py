@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import field
+from typing import Any
 
 from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS
 from ollama_proxyd.core.requests import Hints, MediaType, Operation, Priority, Request
@@ -66,8 +67,8 @@ class Query:
         return self.model, self.operation, needs, self.tried, wishes, limits, size
 
 
-def query_of(request: Request) -> Query:
-    """What is asked for a request as its client sent it."""
+def query_of(request: Request, hints: Hints | None = None, **facts: Any) -> Query:
+    """What is asked for a request as its client sent it, with what is known beside it."""
     return Query(
         model=request.model,
         operation=request.operation,
@@ -77,7 +78,8 @@ def query_of(request: Request) -> Query:
         has_image_urls=request.has_image_urls,
         may_fetch_here=request.may_fetch_here,
         needs_tools=request.needs_tools,
-        hints=request.hints,
+        hints=request.hints if hints is None else hints,
+        **facts,
     )
 
 

@@ -34,7 +34,7 @@ async def count_tokens(request: web.Request) -> web.Response:
     asked: Request = await off_loop(len(body), lambda: received(body, parse))
     services = services_of(request)
     services.gateway.check_open()
-    query = replace(query_of(asked), max_tokens=None)  # counting writes no answer
+    query = query_of(replace(asked, max_tokens=None))  # counting writes no answer
     decision = services.gateway.explain(query)
     if not decision.ranked:
         raise services.gateway.refusal(query, decision)
