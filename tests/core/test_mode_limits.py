@@ -11,7 +11,7 @@ from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.mode_limits import LATE_PRICE_W
 from ollama_proxyd.core.requests import Priority
-from tests.core.reference_profile import REFERENCE, TINY, ask, backend, codes, machine, order, priced
+from tests.core.reference_profile import REFERENCE, TINY, ask, backend, codes, device, machine, order, priced
 
 NPU, IGPU, NVIDIA, CPU = REFERENCE
 THRIFTY = (Mode.EFFICIENCY, Mode.QUIET, Mode.ULTRA_EFFICIENCY)
@@ -99,8 +99,25 @@ def test_a_queue_that_is_longer_than_the_mode_waits_gives_way_to_a_backend_beyon
     )
 
 
-def test_a_queue_within_the_wait_of_the_mode_is_waited_for() -> None:
-    assert order(ask((NPU, NVIDIA), Mode.EFFICIENCY, waits_s={"npu": 21.0})) == ["npu", "nvidia"]
+@pytest.mark.parametrize(("wait_s", "ordered"), [(1.0, ["npu", "nvidia"]), (21.0, ["nvidia", "npu"])])
+def test_a_queue_is_waited_for_where_that_costs_less_than_to_cross_the_limit_of_watts(
+    wait_s: float, ordered: list[str]
+) -> None:
+    decision = ask((NPU, NVIDIA), Mode.EFFICIENCY, waits_s={"npu": wait_s})
+    assert order(decision) == ordered
+    assert ("; next is npu with " in str(decision.reason)) == (ordered[0] == "nvidia")
+
+
+@pytest.mark.parametrize("mode", [Mode.EFFICIENCY, Mode.QUIET])
+def test_the_limit_of_watts_holds_for_a_device_at_rest_and_the_price_of_time_beside_other_work(mode: Mode) -> None:
+    quick = replace(NVIDIA, speeds={TINY.name: Speed(ttft_s=0.001, decode_tps=5000.0, samples=9)})
+    assert order(ask((NPU, quick), mode)) == ["npu", "nvidia"]
+    assert order(ask((busy(replace(NPU, slots=4)), quick), mode)) == ["nvidia", "npu"]
+
+
+def test_a_queue_holds_a_limit_of_heat_as_long_as_the_mode_waits() -> None:
+    hot = machine(device("nvidia", temperature_c=80.0))
+    assert order(ask((NPU, NVIDIA), Mode.EFFICIENCY, hot, waits_s={"npu": 21.0})) == ["npu", "nvidia"]
 
 
 @pytest.mark.parametrize(("wait_s", "first"), [(890.0, "npu"), (930.0, "nvidia")])

@@ -33,6 +33,11 @@ def test_a_busy_rival_changes_nothing() -> None:
     assert patience(BUSY, FREE._replace(backend_id="igpu", cost_j=101.0), FREE) == patience(BUSY, FREE)
 
 
+def test_the_cheapest_that_is_free_counts_although_it_stands_behind_those_within_the_limits() -> None:
+    within = FREE._replace(backend_id="cpu", cost_j=130.0)
+    assert patience(BUSY, within, FREE) == patience(BUSY, FREE)
+
+
 def test_without_a_free_backend_it_lasts_until_the_mode_waits_no_longer() -> None:
     left_s = (ROW.max_wait_s or 0.0) - 3.0
     assert patience(BUSY) == pytest.approx(2.0 + left_s / (1 + OVERDUE_SHARE))

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.services.settings import QueueSettings
 from ollama_proxyd.sim.baselines import RULES, Baseline
@@ -40,6 +40,16 @@ def test_each_thriftier_mode_needs_less_energy_and_none_refuses(machine: str) ->
     assert [day.refused for day in days] == [0] * len(days)
     joules = [day.energy_j for day in days]
     assert all(thrifty <= 1.02 * fast for fast, thrifty in pairwise(joules)), joules
+
+
+def test_where_work_exceeds_what_is_within_the_limit_of_watts_no_queue_stands_before_it_in_vain() -> None:
+    agents, price_w = (
+        Traffic(("chat:3b",), hours=0.25, programs=("agents",)),
+        DEFAULT_TABLE[Mode.EFFICIENCY].price_of_time_w,
+    )
+    modes = (Mode.BALANCED, Mode.EFFICIENCY)
+    costs_j = [play(LAPTOP, agents, Product(mode), seed=1)[0].cost_j(price_w) for mode in modes]
+    assert costs_j[1] < 1.1 * costs_j[0], "at its own price of time no mode is much dearer than another"
 
 
 def test_what_the_queue_does_not_hold_is_refused() -> None:

@@ -141,14 +141,20 @@ def is_too_busy(exceeded: tuple[Reason, ...]) -> bool:
 def give_way(within: Ranked, over: Ranked) -> bool:
     """Whether the limits of the mode give way to a backend beyond them: the best within is busy, or saves nothing.
 
-    Watts that are known to be within the limit keep it: people set it, and engines that never served seem slow.
+    Watts that are known to be within the limit keep it while their device is at rest: people set it, and engines that
+    never served seem slow. Beside other work it is the price of time that decides: of more work than those within the
+    limit can do, as much crosses it however long all wait.
     """
     if is_too_busy(within.beyond):
         return True
-    if within.energy_j <= over.energy_j or within.cost_j <= over.cost_j:
+    if within.cost_j <= over.cost_j:
         return False
-    is_of_watts = any(each.code == "mode_power" for each in over.beyond)
-    return not is_of_watts or (within.is_guess and not over.is_guess)
+    codes = [each.code for each in over.beyond]
+    if codes == ["mode_power"] and (within.queue_wait_s or within.crowd.own_id):
+        return True
+    if within.energy_j <= over.energy_j:
+        return False
+    return "mode_power" not in codes or (within.is_guess and not over.is_guess)
 
 
 def is_any_too_busy(situation: Situation) -> bool:

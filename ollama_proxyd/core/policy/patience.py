@@ -13,24 +13,25 @@ from ollama_proxyd.core.workload import OVERDUE_SHARE
 AFTER_S = 0.001
 """What is equal at a moment differs after it."""
 LOOKED_AT = 8
-"""So many of the best backends are looked at for one that is free."""
+"""So many of the best backends are looked at for those that are free."""
 
 
 def patience_s(decision: Decision, query: Query, row: ModeRow, grows_in_s: float) -> float:
     """How long at least the choice for a request that waits stands, if nothing but time passes; `inf`: for ever.
 
     The estimated wait for its backend falls with the time, until what is under way there is overdue, in `grows_in_s`.
-    From then on it grows. What grows with it is the cost, beside that of the best backend that is free, and the time
-    beyond each limit. A backend that failed may be tried again. How long unused models stay is left out.
+    From then on it grows. What grows with it is the cost, beside that of the cheapest that is free, and the time beyond
+    each limit. A backend that failed may be tried again. How long unused models stay is left out.
     """
     best = decision.ranked[0]
     rate_w, apart_s = best.price_of_time_w * OVERDUE_SHARE, 1 + OVERDUE_SHARE
     if is_too_busy(best.beyond):
         rate_w += max(LATE_PRICE_W - best.price_of_time_w, 0.0) * apart_s
-    free = next((each for each in islice(decision.ranked, 1, LOOKED_AT) if each.backend_id not in query.waits_s), None)
+    looked_at = islice(decision.ranked, 1, LOOKED_AT)
+    free_j = min([each.cost_j for each in looked_at if each.backend_id not in query.waits_s], default=None)
     left_s = [slack_s / apart_s for slack_s in _slacks_s(best, query, row)]
-    if free is not None and rate_w > 0:
-        left_s.append((free.cost_j - best.cost_j) / rate_w)
+    if free_j is not None and rate_w > 0:
+        left_s.append((free_j - best.cost_j) / rate_w)
     found_s = [grows_in_s + each + AFTER_S for each in left_s if each > -AFTER_S]
     return min([*found_s, *_rests_s(decision)], default=inf)
 
