@@ -216,6 +216,7 @@ def _metered(
         fleet.attempts.listen(observe)
     energy.booked.listen(ledger.charge)
     ledger.outcomes.listen(request_log.note)
+    fleet.reconciled.listen(lambda _: ledger.forget_all_but(fleet.members))
     fleet.reconciled.listen(lambda _: sensing.set_backends([member.config.spec for member in fleet.members.values()]))
     return meter, energy
 

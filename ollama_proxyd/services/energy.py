@@ -183,9 +183,11 @@ class EnergyAccounts:
     def _look_at_memory(self) -> None:
         """Take note of the devices in whose memory a model lies."""
         now_s, devices, held = self._clock.monotonic(), self._system.value.devices, set()
-        for view in self._fleet.views.value:
+        views = self._fleet.views.value
+        self._holding = {view.spec.id: self._holds(view) for view in views}
+        self._served.intersection_update(self._holding)
+        for view in views:
             spec = view.spec
-            self._holding[spec.id] = self._holds(view)
             if not self._holding[spec.id]:
                 continue
             device = device_of(spec, devices)

@@ -64,6 +64,7 @@ class EngineLoads:
         up = {view.spec.id for view in self._fleet.views.value if view.health is Health.UP}
         for each in [each for each in self._loads if each not in up]:
             self._set(each, NOT_TOLD)
+        self._missed = {each: missed for each, missed in self._missed.items() if each in up}
         turns = asyncio.Semaphore(MOST_AT_ONCE)
         asked = [each for each in self._fleet.members if each in up]
         async with asyncio.TaskGroup() as round_:

@@ -1,7 +1,7 @@
 """Keeps the books: what each request cost in time, tokens and joules, and where the last ones went."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -245,6 +245,10 @@ class Ledger:
     def instead(self, fleet: FleetView) -> FleetView:
         """The backends as the day of Performance would have them now."""
         return self._twins.instead(fleet, self._clock.monotonic())
+
+    def forget_all_but(self, backend_ids: Container[str]) -> None:
+        """Keep nothing of what would be in the memory of backends that are gone."""
+        self._twins.forget_all_but(backend_ids)
 
     def _saved_j(self, outcome: Outcome) -> float | None:
         """What was saved, as far as it is compared."""

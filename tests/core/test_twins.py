@@ -65,6 +65,15 @@ def test_performance_finds_in_memory_what_it_would_have_put_there_itself() -> No
     assert of(twins, replace(card, loaded=None), 20.0).loaded is None
 
 
+def test_of_a_backend_that_is_gone_nothing_is_kept() -> None:
+    twins = Twins()
+    first_j = saved(twins, 0.0)
+    of(twins, replace(backend("nvidia"), loaded=()), 5.0)
+    twins.forget_all_but({"npu"})
+    twins.forget_all_but({"npu", "nvidia"})
+    assert saved(twins, 14.0) == first_j, "one of the same id begins anew"
+
+
 def of(twins: Twins, view: BackendView, now_s: float) -> BackendView:
     (found,) = twins.instead((view,), now_s)
     return found

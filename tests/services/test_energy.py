@@ -16,7 +16,7 @@ from ollama_proxyd.core.readings import DeviceState, Maybe, PowerState, Reading,
 from ollama_proxyd.core.requests import Request
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.tasks import Tasks
-from tests.fakes import FakeBackend, FakeClock, pass_by, reload, services_of, settle, spec_of
+from tests.fakes import FakeBackend, FakeClock, FakeFleet, pass_by, reload, services_of, settle, spec_of, words
 from tests.services.test_gateway import answer, request
 
 PERIOD_S = 2.0
@@ -303,6 +303,21 @@ async def test_an_unused_model_of_such_a_backend_has_its_expected_idle_watts(tas
     await answer(services, request())
     assert services.energy.today.joules["nvidia", Account.IDLE_TAIL, Source.ESTIMATED] == pytest.approx(900.0)
     assert services.energy.tails == {("nvidia", "tiny:latest"): pytest.approx(900.0)}
+
+
+async def test_what_a_backend_served_before_it_was_removed_is_not_taken_to_lie_in_its_memory() -> None:
+    clock = FakeClock()
+    box, other = FakeBackend("nvidia", *words("Hello"), loaded=None), FakeBackend("npu")
+    services = await services_of(box, other, clock=clock)
+    fleet = services.fleet
+    assert isinstance(fleet, FakeFleet)
+    await answer(services, request(target="nvidia"))
+    for backends in ((other,), (box, other)):
+        fleet.have(*backends)
+    await services.health.check_all()
+    clock.advance(100.0)
+    services.energy.close()
+    assert not services.energy.tails
 
 
 async def test_a_new_day_begins_with_nothing_and_the_totals_go_on() -> None:

@@ -88,3 +88,15 @@ async def test_only_those_that_are_up_are_asked_and_changes_are_named() -> None:
     assert (loads.of("a"), loads.of("b")) == (reader.load, NOT_TOLD)
     assert loads.changed == {"a", "b"}
     assert not loads.queued
+
+
+async def test_of_engines_that_are_gone_no_silence_is_remembered() -> None:
+    services, reader = await services_of(FakeBackend("a"), FakeBackend("b")), Reader()
+    loads = EngineLoads(services.fleet, reader, services.clock, lambda: 1.0)
+    reader.load = None
+    await loads.ask()
+    assert loads._missed.keys() == {"a", "b"}
+    assert isinstance(services.fleet, FakeFleet)
+    services.fleet.have(FakeBackend("a"))
+    await loads.ask()
+    assert loads._missed.keys() == {"a"}

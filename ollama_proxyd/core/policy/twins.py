@@ -1,5 +1,6 @@
 """Two ways of routing side by side: what each has drawn by now, idle tails included, by one rule."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,6 +34,12 @@ class Way:
         """By backend, when each of its models leaves its memory."""
         self._found: dict[str, tuple[BackendView, frozenset[str], BackendView]] = {}
         """Each backend as it was asked for last, with what would be in its memory, and as it would be."""
+
+    def forget_all_but(self, backend_ids: Container[str]) -> None:
+        """Keep nothing of backends that are gone; a new one of the same id begins with nothing in its memory."""
+        self._stays = {each: stay for each, stay in self._stays.items() if each in backend_ids}
+        self._until_s = {each: until_s for each, until_s in self._until_s.items() if each in backend_ids}
+        self._found = {each: found for each, found in self._found.items() if each in backend_ids}
 
     def fleet(self, fleet: FleetView, now_s: float) -> FleetView:
         """The backends with what would be in their memories; each is one object while all of that is the same."""
@@ -86,6 +93,11 @@ class Twins:
 
     def __init__(self) -> None:
         self._served, self._instead = Way(), Way()
+
+    def forget_all_but(self, backend_ids: Container[str]) -> None:
+        """Keep nothing of backends that are gone, in either way."""
+        for each in (self._served, self._instead):
+            each.forget_all_but(backend_ids)
 
     def instead(self, fleet: FleetView, now_s: float) -> FleetView:
         """The backends as the day of Performance would have them by now."""
