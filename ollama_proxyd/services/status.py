@@ -21,6 +21,7 @@ from ollama_proxyd.core.status import (
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.ledger import Ledger, Outcome
 from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.rests import rest_ends
 
 REFUSED = Reason("refused_before_routing")
 
@@ -162,6 +163,7 @@ class StatusFollower:
                 self.watch(services.settings.tuning.changes(), urgent=True),
                 self.watch(services.features.wishes.changes(), urgent=True),
                 self.watch(services.budget.reason.changes(), urgent=True),
+                self.watch(rest_ends(services.fleet.views, services.clock), urgent=False),
             )
         finally:
             for stop in stops:

@@ -1,14 +1,11 @@
 """ie.fio.OllamaProxy.Backends: the backends as a list, and as objects that come and go."""
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
 from functools import partial
-from operator import is_not
 from typing import Any
 
 from ollama_proxyd.core.backend_status import backend_status, within_mode
-from ollama_proxyd.core.breaker import rest_left_s
 from ollama_proxyd.core.fleet import BackendView, FleetView
 from ollama_proxyd.core.readings import SystemState
 from ollama_proxyd.edges.dbus_api.backend_facts import account_rows, details, is_healthy, metrics, row
@@ -23,9 +20,9 @@ from ollama_proxyd.edges.dbus_api.values import number, properties
 from ollama_proxyd.services.bundle import Services
 from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
+from ollama_proxyd.services.rests import rest_ends
 from ollama_proxyd.services.status import moment
 from ollama_proxyd.services.unloading import Unloader
-from ollama_proxyd.services.watching import first_of
 
 PARENT_PATH = f"{ROOT_PATH}/Backends"
 
@@ -122,17 +119,8 @@ class Backends:
 
     async def _follow_rests(self) -> None:
         """Tell each time that a backend takes requests again which its rate limit kept away; never returns."""
-        views, over_s = self._services.fleet.views, math.inf
-        async for _ in views.changes():
-            is_resting = True
-            while is_resting:
-                seen, now_s = views.value, self._clock.monotonic()
-                if now_s >= over_s:
-                    self._tell_steady()
-                left_s = [rest_left_s(view.breakers, now_s) for view in seen if view.breakers]
-                over_s = now_s + min(filter(None, left_s), default=math.inf)
-                if is_resting := over_s < math.inf:
-                    await first_of(self._clock.sleep(over_s - now_s), views.until(partial(is_not, seen)))
+        async for _ in rest_ends(self._services.fleet.views, self._clock):
+            self._tell_steady()
 
     def _tell_fleet(self, views: FleetView) -> None:
         before = [backend.view for backend in self._by_id.values()]

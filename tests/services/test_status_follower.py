@@ -1,0 +1,31 @@
+"""The follower of the status hears of what time alone changes."""
+
+import asyncio
+
+from ollama_proxyd.services.status import StatusFollower, snapshot
+from ollama_proxyd.services.tasks import Tasks
+from tests.fakes import FakeClock, reference_fleet, services_of
+
+LONG_S = 1000.0
+
+
+async def test_the_end_of_each_rest_is_a_change() -> None:
+    services = await services_of(*reference_fleet(), clock=FakeClock())
+    fleet, news = services.fleet, StatusFollower()
+
+    def resting() -> list[str]:
+        return [each.id for each in snapshot(services).backends if each.resting_until_unix_seconds is not None]
+
+    async def next_resting() -> list[str]:
+        news.clear()
+        assert await news.wait(0.01, LONG_S)
+        return resting()
+
+    async with asyncio.timeout(LONG_S), Tasks("news") as tasks:
+        tasks.start("follow", news.follow(services))
+        await asyncio.sleep(1)
+        for backend_id, rest_s in (("npu", 30.0), ("cpu", 5.0)):
+            fleet.note_begun(fleet.members[backend_id], None, rest_s)
+        await asyncio.sleep(1)
+        assert resting() == ["npu", "cpu"]
+        assert [await next_resting(), await next_resting()] == [["npu"], []]
