@@ -149,8 +149,7 @@ def _within(all_of_them: Sequence[Any]) -> list[str]:
 def _standing(each: Any) -> str:
     """Its state, and whether it is in this mode."""
     outside = each["outside_mode"] if each["health"] == "up" else None
-    doing = [state(each)] if outside is None or each["in_flight"] else []
-    return brief(", ".join([*doing, outside["reason"]] if outside else doing))
+    return brief(", ".join(filter(None, (_doing(each), outside["reason"]))) if outside else state(each))
 
 
 def _rated(each: Any, unit: str = "W") -> str:
@@ -187,6 +186,15 @@ def _heat(each: Any) -> str:
 
 def state(each: Any) -> str:
     """What a backend does, or why it cannot."""
+    if doing := _doing(each):
+        return doing
+    if each["too_hot"]:
+        return "too hot"
+    return "asleep" if each["asleep"] else "idle"
+
+
+def _doing(each: Any) -> str:
+    """What is told of it before the mode and its device's heat; empty where nothing is."""
     if not each["enabled"]:
         return str(each["reason"] or "disabled")
     if each["health"] != "up":
@@ -198,11 +206,7 @@ def state(each: Any) -> str:
     serving = f"serving {each['in_flight']}" if each["in_flight"] else ""
     if (until_unix_s := each.get("resting_until_unix_seconds")) is not None:
         return f"{serving and serving + ', '}resting until {strftime('%H:%M:%S', localtime(until_unix_s))}"
-    if serving:
-        return serving
-    if each["too_hot"]:
-        return "too hot"
-    return "asleep" if each["asleep"] else "idle"
+    return serving
 
 
 def machine(now: Any) -> str:

@@ -136,6 +136,21 @@ def test_a_backend_that_its_rate_limit_keeps_from_requests_is_not_called_idle(in
     assert render.state(resting) == f"{doing}resting until {until}"
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"reason": "on the CPU"}, "degraded: on the CPU, not in this mode: 55 W > 15 W"),
+        ({"off": True}, "off until asked, not in this mode: 55 W > 15 W"),
+        ({"in_flight": 2}, "serving 2, not in this mode: 55 W > 15 W"),
+        ({"too_hot": True}, "not in this mode: 55 W > 15 W"),
+        ({}, "not in this mode: 55 W > 15 W"),
+    ],
+)
+def test_the_list_hides_no_trouble_of_a_backend_behind_the_mode(changed: dict[str, Any], told: str) -> None:
+    outside = {"outside_mode": {"reason": "not in this mode: 55 W > 15 W"}}
+    assert told in render.backends([{**NPU, **outside, **changed}])
+
+
 def test_a_device_that_is_too_hot_for_the_mode_is_called_so() -> None:
     hot = {**NPU, "too_hot": True, "temperature_celsius": 88.0}
     assert render.state(hot) == "too hot"
