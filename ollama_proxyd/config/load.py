@@ -181,10 +181,11 @@ def _beside(root: Node, added: Sequence[Entry]) -> Node:
         top = {} if root.value is None else root.value
         if not isinstance(top, dict):
             return root
-        origin = Origin(f"admin API: {entry.kind.value} {entry.name}")
-        old = top.get(entry.kind.value, Node([], origin))
+        old = top.get(entry.kind.value, Node([], root.origin))
         items = [] if old.value is None else old.value
         if isinstance(items, list) and entry.name.lower() not in _names(items, entry.kind):
+            place = f"{entry.kind.value}[{len(items)}]"
+            origin = Origin(f"admin API: {entry.kind.value} {entry.name}", within=place)
             new = _as_node({**entry.values, entry.kind.name_key: entry.name}, origin)
             root = replace(root, value=top | {entry.kind.value: replace(old, value=[*items, new])})
     return root

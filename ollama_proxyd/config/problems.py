@@ -7,10 +7,14 @@ from ollama_proxyd.core.values import value
 
 @value
 class Origin:
-    """Where a value was written: a line of a file, an environment variable, or an option."""
+    """Where a value was written: a line of a file, an environment variable, an option, or what the admin API keeps.
+
+    `within`: the path of what `source` is, where that stands in no file; keys are told as they are below it.
+    """
 
     source: str
     line: int | None = None
+    within: str = ""
 
     def __str__(self) -> str:
         return self.source if self.line is None else f"{self.source}:{self.line}"
@@ -28,7 +32,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        line = ": ".join(part for part in (str(self.origin), self.key, self.message) if part)
+        key = self.key.removeprefix(self.origin.within).removeprefix(".") if self.origin.within else self.key
+        line = ": ".join(part for part in (str(self.origin), key, self.message) if part)
         return "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)
 
 

@@ -72,7 +72,7 @@ def _engines_can_be_run(config: Config) -> Contradictions:
 
 def _ids_differ(config: Config) -> Contradictions:
     seen: dict[str, tuple[str, str]] = {}
-    for at, backend in (*_specs(config), *_engines(config)):
+    for at, backend in (*_engines(config), *_specs(config)):  # an engine is always in the file
         first, name = seen.setdefault(backend.id.lower(), (at, backend.id))
         if first != at:
             yield f"{at}.id", f"{first} is called {name} already; give each an id of its own"
