@@ -152,6 +152,7 @@ class Admission:
             raise
         finally:
             self._queue.remove(waiting)
+            waiting.forget()
             self._ear.want(bool(self._queue))
             self.watch.note_change()
             self.waiting.set(len(self._queue))

@@ -53,19 +53,9 @@ class Delivery:
     """One answer on its way to its client."""
 
     __slots__ = (
-        *(
-            "_attempt",
-            "_began",
-            "_blocks",
-            "_cost",
-            "_failover",
-            "_failures",
-            "_former",
-            "_restarted",
-            "_tokens_before",
-        ),
-        *("__weakref__", "_transcript", "backend_id", "begun", "cause", "finished", "is_to_move", "left", "moved"),
-        *("request", "resumers", "since_s", "tried"),
+        *("_attempt", "_began", "_blocks", "_cost", "_failover", "_failures", "_former", "_restarted"),
+        *("__weakref__", "_tokens_before", "_transcript", "backend_id", "begun", "cause", "finished", "is_to_move"),
+        *("left", "moved", "request", "resumers", "since_s", "tried"),
     )
 
     def __init__(self, request: Request, cost: Callable[[], Energy | None]) -> None:
@@ -111,10 +101,13 @@ class Delivery:
             self._blocks = prompt_blocks(self.request)
         return self._blocks
 
-    @property
-    def failure(self) -> ProxyError:
-        """What the client is told where nothing goes on: what broke the answer, or kept it from beginning."""
-        return most_useful(self._failures) if self._failures else ProxyError(ErrorKind.UPSTREAM_FAILED, NOWHERE)
+    def take_failure(self) -> ProxyError:
+        """What the client is told where nothing goes on: what broke the answer, or kept it from beginning.
+
+        It is kept no longer: what is raised holds the frames that hold this delivery, with the request's body.
+        """
+        failures, self._failures = self._failures, []
+        return most_useful(failures) if failures else ProxyError(ErrorKind.UPSTREAM_FAILED, NOWHERE)
 
     @property
     def avoided(self) -> frozenset[str]:
@@ -150,7 +143,7 @@ class Delivery:
         if self.begun is None:
             self._began = view, attempt.ranked.model
         self._attempt, self.backend_id = attempt, attempt.ranked.backend_id
-        self.left = _NONE
+        self.left, self._failures = _NONE, []
         self._transcript.read_by(accepted.read)
         self._tokens_before = 0 if self.begun is None else self._transcript.tokens()
         attempt.count_tokens = self._tokens

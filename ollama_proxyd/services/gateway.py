@@ -146,7 +146,8 @@ class Gateway:
                             if delivery.is_to_move and await self.queries.moves(delivery):
                                 break
                 except ProxyError as error:
-                    await self._resume(delivery, trace, error)
+                    delivery.break_off(trace.attempts[-1].ranked.backend_id, error)
+                    await self._resume(delivery, trace, after(self._trip(trace, begun=True), error))
                     if (end := delivery.end_at_limit()) is not None:
                         yield Resumed()
                         yield end
@@ -162,14 +163,12 @@ class Gateway:
         trace.deferred_s = trace.elapsed_s
         self._deps.budget.check(request)
 
-    async def _resume(self, delivery: Delivery, trace: RequestTrace, error: ProxyError) -> None:
+    async def _resume(self, delivery: Delivery, trace: RequestTrace, step: Step) -> None:
         """Have the answer go on elsewhere; raise what broke it where it cannot."""
-        delivery.break_off(trace.attempts[-1].ranked.backend_id, error)
-        if after(self._trip(trace, begun=True), error) is not Step.RESUME:
-            raise error
-        trace.obstacle = await self.queries.resume(delivery, self._settings.failover)
-        if trace.obstacle is not None:
-            raise error
+        if step is Step.RESUME:
+            trace.obstacle = await self.queries.resume(delivery, self._settings.failover)
+        if step is not Step.RESUME or trace.obstacle is not None:
+            raise delivery.take_failure()
 
     async def show(self, backend_id: str, model: str, body: Mapping[str, Json]) -> Mapping[str, Json]:
         """A model's details as a backend gives them; raises ProxyError."""
@@ -213,7 +212,7 @@ class Gateway:
                     continue
                 delivery.fail(best.backend_id, error)
                 if delivery.begun is None and after(self._trip(trace), error) is Step.GIVE_UP:
-                    raise delivery.failure from error
+                    raise delivery.take_failure() from None
             else:
                 trace.first_s = trace.first_s or attempt.first_s
                 is_new = delivery.begun is None
@@ -274,7 +273,7 @@ class Gateway:
         """The decision, if it has a backend; else what failed before is raised, or the refusal."""
         if not decided[1].ranked and (delivery.tried or delivery.begun):
             trace.obstacle = None if delivery.begun is None else Obstacle.NO_BACKEND
-            raise delivery.failure
+            raise delivery.take_failure()
         trace.assessment, decision = decided
         trace.decision = decision = after_wait(decision, trace.deferral)
         if not decision.ranked:

@@ -31,6 +31,10 @@ class Waiting(Ticket):
     """Its place when it came."""
     granted: asyncio.Future[Granted] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
+    def forget(self) -> None:
+        """Its wait is over: the error that may have ended it holds the frames that hold this."""
+        self.granted = self.granted.get_loop().create_future()
+
     def query_at(self, now_s: float) -> Query:
         """What it asks for at a moment."""
         left_s = self.query.time_left_s
