@@ -109,3 +109,15 @@ def test_an_engine_that_is_off_costs_its_start_and_is_not_refused() -> None:
 def test_an_engine_that_is_stopped_with_its_last_model_is_kept_longer_by_what_its_start_costs() -> None:
     keep_s = terms(card("tiny:latest", start_s=3.0))["keep_alive_s"]
     assert keep_s == pytest.approx(BREAK_EVEN_S + (3.0 * 55.0 + PRICE_W * 3.0) / 9)
+
+
+def test_what_lies_unused_in_a_strangers_memory_costs_nothing_here_unless_it_is_configured() -> None:
+    unknown = replace(CARD, idle_w=None)
+    view = replace(
+        backend("nvidia", unknown, is_local=False), loaded=(), memory=Memory(gaps_s={"tiny:latest": (60.0,)})
+    )
+    assert terms(view)["idle_tail_j"] == 0
+    paired = replace(view, spec=replace(view.spec, machine="desktop"))
+    configured = replace(view, spec=replace(view.spec, profile=CARD))
+    assert terms(paired)["idle_tail_j"] > 0
+    assert terms(configured)["idle_tail_j"] > 0

@@ -115,7 +115,8 @@ def _upkeep(
         wake_note = Reason("wake_estimated", wake_seconds=wake_s)
     idle_w, idle_note = profile.idle_w if measured_w is None else measured_w, None
     if not is_known(idle_w):
-        idle_w = idle_power_w(profile, hardware)
+        is_counted = spec.is_local or spec.machine is not None
+        idle_w = idle_power_w(profile, hardware) if is_counted else 0.0  # nobody here pays for a stranger's idling
         idle_note = Reason("idle_watts", idle_watts=idle_w, is_estimated=True)
     elif measured_w is not None:
         idle_note = Reason("idle_watts", idle_watts=idle_w, is_measured=True)
