@@ -116,7 +116,7 @@ def reckoned(target: Target, samples: Sequence[Sample], why: str | None = None) 
     reading_s, spread_s = None, _spread([each.total_s for each in short])
     if short and long:
         more = fmean(each.read for each in long) - fmean(each.read for each in short)
-        reading_s = max((fmean(each.first_s for each in long) - fmean(each.first_s for each in short)) / more, 0.0)
+        reading_s = _longer_s(short, long) / more or None
     writing_j, reading_j = _joules(short, long)
     sources = {each.source for each in samples if each.source}
     source = max(sources, key=("measured", "attributed", "estimated").index) if sources else None
@@ -133,6 +133,13 @@ def reckoned(target: Target, samples: Sequence[Sample], why: str | None = None) 
         "energy_error_percent": _energy_error(samples, short),
         "error": why,
     }
+
+
+def _longer_s(short: Sequence[Sample], long: Sequence[Sample]) -> float:
+    """How much later long prompts have been read than short ones; 0 where each alone differs by as much."""
+    firsts = [[each.first_s for each in group] for group in (short, long)]
+    longer_s = fmean(firsts[1]) - fmean(firsts[0])
+    return longer_s if longer_s > max(max(group) - min(group) for group in firsts) else 0.0
 
 
 def _energy_error(samples: Sequence[Sample], short: Sequence[Sample]) -> float | None:
@@ -153,7 +160,12 @@ def _joules(short: Sequence[Sample], long: Sequence[Sample]) -> tuple[float | No
         return None, energy2_j / read2
     reading_j = (energy_j * written2 - energy2_j * written) / determinant
     writing_j = (read * energy2_j - read2 * energy_j) / determinant
-    return max(writing_j, 0.0), max(reading_j, 0.0)
+    return _shown(writing_j), _shown(reading_j)
+
+
+def _shown(value: float) -> float | None:
+    """A cost; None where what it is taken from differed by more than the cost itself, so that nothing is known."""
+    return value if value > 0 else None
 
 
 def _sum(samples: Sequence[Sample]) -> tuple[float, float, float] | None:

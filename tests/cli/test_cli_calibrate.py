@@ -162,6 +162,14 @@ def test_what_was_not_told_stays_unknown() -> None:
     assert figures == [None] * 4
 
 
+def test_what_reading_costs_is_unknown_where_repeated_answers_differ_by_as_much() -> None:
+    short = [Sample(20, 48, first_s, 5.0, 9.0, "measured") for first_s in (0.30, 0.32)]
+    long = [Sample(1020, 8, first_s, 1.2, 1.5, "measured") for first_s in (0.31, 0.33)]
+    row = reckoned(Target("npu", "a"), [*short, *long])
+    assert (row["read_seconds_per_token"], row["read_joules_per_token"]) == (None, None)
+    assert row["written_joules_per_token"] == pytest.approx(9 / 48, rel=0.02)
+
+
 def test_a_model_of_a_short_context_reads_a_shorter_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     def ask(_daemon: Any, _target: Target, _path: str, step: Step) -> Sample:
         if step.words > 300:
