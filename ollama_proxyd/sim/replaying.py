@@ -9,12 +9,13 @@ from statistics import fmean, median
 from typing import Any
 
 from ollama_proxyd.core.fleet import Hardware, Profile
-from ollama_proxyd.core.history import CACHED, OK, Values
+from ollama_proxyd.core.history import OK, Values
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.residence import idle_power_w
 from ollama_proxyd.core.requests import WRITING, Operation, Priority
 from ollama_proxyd.core.values import value
 from ollama_proxyd.sim.machines import Cooling, Device, Machine
+from ollama_proxyd.sim.paces import Pace, forecast_pace, measured_pace, typical_pace
 from ollama_proxyd.sim.play import Figures, play_jobs
 from ollama_proxyd.sim.product import Product
 from ollama_proxyd.sim.traffic import Job
@@ -23,28 +24,12 @@ MOST_REQUESTS = 500
 """The latest ones; so a replay takes seconds."""
 MOST_PAUSE_S = 900.0
 """Longer pauses are cut to this: by then models have left the memory, and nothing happens."""
-LEAST_LOAD_S = 0.3
-"""An engine's answer that took less loading found its model in memory."""
-FAST_TPS = 1e6
-"""Where only the whole time is known, all of it is taken for writing."""
-TYPICAL_LOAD_S = 3.0
 _SIZE_GB = 1.0
 """How large a model is, which the history does not tell; all of a backend's fit into its memory."""
 _COOL = Cooling(0.0, 60.0, 0.0)
 """Heat is not known of the past."""
-_ANSWERED = frozenset({OK, CACHED})
 _PLAYED = frozenset(each.value for each in (*WRITING, Operation.EMBEDDING))
 """What is simulated: words and their embedding."""
-
-
-@value
-class Pace:
-    """How one model runs on one backend; `is_measured` is False where only forecasts are known."""
-
-    prefill_tps: float
-    token_s: float
-    load_s: float
-    is_measured: bool
 
 
 @value
@@ -64,7 +49,8 @@ class MeasuredDevice(Device):
 
     def prefill_time_s(self, model: str, tokens: int) -> float:
         """Seconds to the first token of a prompt."""
-        return tokens / self.paces[model].prefill_tps
+        pace = self.paces[model]
+        return pace.first_s + tokens / pace.prefill_tps
 
     def load_time_s(self, model: str) -> float:
         """Seconds to load a model."""
@@ -90,7 +76,7 @@ def replay_of(requests: Sequence[Values], attempts: Sequence[Values]) -> Replay 
     names = _Names(attempts)
     devices = tuple(_devices(names, attempts))
     held = {model for device in devices for model in device.paces}
-    answered = [row for row in requests if row["result"] in _ANSWERED and row["model"] is not None]
+    answered = [row for row in requests if row["result"] == OK and row["model"] is not None]
     answered = [row for row in answered if row["operation"] in _PLAYED]
     embedding = Operation.EMBEDDING.value
     told = [row for row in answered if row["completion_tokens"] is not None or row["operation"] == embedding]
@@ -203,46 +189,14 @@ def _devices(names: _Names, attempts: Sequence[Values]) -> Iterator[MeasuredDevi
             at.shown[names.of(row["model"])].append(row)
         for other in alternatives(row):
             at = known[other["backend"]]
-            at.forecast[names.of(other["model"])].append(_forecast(row, other["time_s"]))
+            at.forecast[names.of(other["model"])].append(forecast_pace(row, other["time_s"]))
             at.forecast_w.append(other["energy_j"] / other["time_s"])
     for backend, at in sorted(known.items()):
-        paces = {model: _typical(found) for model, found in at.forecast.items()}
-        paces |= {model: _measured(rows) for model, rows in at.shown.items()}
+        paces = {model: typical_pace(found) for model, found in at.forecast.items()}
+        paces |= {model: measured_pace(rows) for model, rows in at.shown.items()}
         power_w = _power_w([row for rows in at.shown.values() for row in rows])
         if paces:
             yield _device(backend, at.hardware, paces, power_w or median(at.forecast_w or [0.0]))
-
-
-def _forecast(row: Values, time_s: float) -> Pace:
-    """What the forecast for one request says of a pace: of embeddings it is reading, of all else mostly writing."""
-    if row["operation"] == Operation.EMBEDDING.value:
-        return Pace(_prompt(row) / time_s, 0.0, TYPICAL_LOAD_S, is_measured=False)
-    return Pace(FAST_TPS, time_s / max(row["completion_tokens"] or 1, 1), TYPICAL_LOAD_S, is_measured=False)
-
-
-def _typical(found: Sequence[Pace]) -> Pace:
-    prefill_tps, token_s = median(each.prefill_tps for each in found), median(each.token_s for each in found)
-    return Pace(prefill_tps, token_s, TYPICAL_LOAD_S, is_measured=False)
-
-
-def _prompt(row: Values) -> int:
-    """The tokens that were read: what was cached was not."""
-    return max(int(row["prompt_tokens"] or row["estimated_prompt_tokens"]) - (row["cached_tokens"] or 0), 1)
-
-
-def _measured(rows: Sequence[Values]) -> Pace:
-    """What the answers of one model showed; the first word of a stream divides reading from writing."""
-    reading, writing = [], []
-    for row in rows:
-        read_s = row["prompt_s"] or (row["first_words_s"] or row["busy_s"]) - (row["load_s"] or 0.0)
-        wrote_s, tokens = row["decode_s"] or row["busy_s"] - read_s - (row["load_s"] or 0.0), row["completion_tokens"]
-        if read_s > 0:
-            reading.append(_prompt(row) / read_s)
-        if tokens and tokens > 1 and wrote_s > 0:
-            writing.append(wrote_s / (tokens - 1))
-    loads = [row["load_s"] for row in rows if (row["load_s"] or 0.0) > LEAST_LOAD_S]
-    load_s = median(loads) if loads else TYPICAL_LOAD_S
-    return Pace(median(reading) if reading else FAST_TPS, median(writing) if writing else 0.0, load_s, is_measured=True)
 
 
 def _power_w(rows: Sequence[Values]) -> float:
@@ -279,11 +233,12 @@ def _device(backend: str, hardware: Hardware, paces: Mapping[str, Pace], power_w
 def _unknown(devices: Sequence[MeasuredDevice], found: int, used: int) -> Iterator[str]:
     """What the history does not tell, and what stands in its place."""
     if used < found:
-        yield f"{found - used} of {found} requests: failed, without tokens told, or older than the last {MOST_REQUESTS}"
+        left_out = f"failed, given from the cache, without tokens told, or older than the last {MOST_REQUESTS}"
+        yield f"{found - used} of {found} requests: {left_out}"
     for device in devices:
         if guessed := [model for model, pace in device.paces.items() if not pace.is_measured]:
             yield f"{device.id} never answered with {', '.join(sorted(guessed))}: by the forecasts of then"
     yield "idle watts of unused models are typical ones of their class; all models of a backend fit into its memory"
     yield "heat, battery, other programs' load and cached prompts are left out"
-    yield "backends that no request could have gone to are not known"
+    yield "backends that no request could have gone to are not known, nor who named one: all go where the mode says"
     yield f"pauses above {MOST_PAUSE_S / 60:.0f} minutes are shortened"
