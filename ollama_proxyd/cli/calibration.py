@@ -22,6 +22,8 @@ WRITTEN, SCARCELY = 48, 8
 """Tokens that are written after each."""
 REPEATED = 2
 """Two measurements of a speed replace what was assumed of it."""
+CUT_SHORT = "stopped"
+"""What a row says that Ctrl-C cut short."""
 CHAT, EMBEDDING = "/v1/chat/completions", "/v1/embeddings"
 _number = itertools.count(time.time_ns() % 10**9)
 
@@ -74,14 +76,14 @@ def targets(status: Any, *, every_model: bool) -> list[Target]:
 
 
 def measure(daemon: "Client", target: Target, tell: Callable[[], None]) -> dict[str, Any]:
-    """What one model costs on one backend; `tell` is called after each request. A refusal is told in the row."""
+    """What one model costs on one backend; `tell` is called after each request. The row tells a refusal, or Ctrl-C."""
     samples: list[Sample] = []
     path, why = CHAT, None
     for step in STEPS:
         try:
             path, sample = _answered(daemon, target, path, step)
-        except Failed as failed:
-            why = failed.message
+        except (Failed, KeyboardInterrupt) as ended:
+            why = ended.message if isinstance(ended, Failed) else CUT_SHORT
             break
         if not step.is_first:
             samples.append(sample)

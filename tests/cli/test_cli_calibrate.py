@@ -98,6 +98,22 @@ def test_stopped_it_leaves_nothing_running(laptop: Laptop, start: Start) -> None
     assert daemon.do(lambda: daemon.services.gateway.in_flight) == 0
 
 
+def test_stopped_in_the_middle_of_a_backend_it_shows_what_that_one_has_answered(laptop: Laptop, start: Start) -> None:
+    _, npu, _ = laptop
+
+    def hold_the_third() -> None:
+        if len(npu.requests) == 3:
+            npu.script = (Accepted(), Delta(text="a"), asyncio.Event())
+
+    npu.script = (hold_the_third, *npu.script)
+    program = start("calibrate", "--backend", "npu", "--json")
+    wait_until(lambda: len(npu.requests) == 4 and npu.open == 1)
+    program.process.send_signal(signal.SIGINT)
+    status, out, _ = program.finish()
+    (row,) = json.loads(out)["rows"]
+    assert (status, row["answers"], row["error"]) == (130, 2, "stopped")
+
+
 def test_devices_that_sleep_are_left_out_and_that_is_said(ctl: Ctl, laptop: Laptop, monkeypatch: Any) -> None:
     asleep = [Target("npu", "tiny:latest", asleep=True), Target("cpu", "tiny:latest")]
     monkeypatch.setattr("ollama_proxyd.cli.calibration.targets", lambda *_, **__: asleep)

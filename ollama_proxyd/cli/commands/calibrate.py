@@ -31,7 +31,7 @@ def calibrate(only: tuple[str, ...], every_model: bool, on_battery: bool, wake: 
     A few prompts of known sizes go through the daemon, one after the other, and it learns from them as from any
     request. Ctrl-C stops at once, and shows what is measured by then.
     """
-    from ollama_proxyd.cli.calibration import STEPS, measure, targets  # noqa: PLC0415 - --help need not wait for it
+    from ollama_proxyd.cli.calibration import CUT_SHORT, STEPS, measure, targets  # noqa: PLC0415 - --help need not wait for it
 
     with asked().reach() as daemon:
         status = daemon.get("/status")
@@ -46,7 +46,12 @@ def calibrate(only: tuple[str, ...], every_model: bool, on_battery: bool, wake: 
         with click.progressbar(length=len(chosen) * len(STEPS), label="measuring", file=sys.stderr) as bar:
             try:
                 for at, target in enumerate(chosen):
-                    rows.append(measure(daemon, target, lambda: bar.update(1)))
+                    row = measure(daemon, target, lambda: bar.update(1))
+                    is_cut = row["error"] == CUT_SHORT
+                    if row["answers"] or not is_cut:
+                        rows.append(row)
+                    if is_cut:
+                        raise KeyboardInterrupt
                     bar.update((at + 1) * len(STEPS) - bar.pos)
             except KeyboardInterrupt:
                 daemon.close()  # the daemon ends an answer whose client has gone
