@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ollama_proxyd.core.binding import device_of, why_unbound
 from ollama_proxyd.core.breaker import rest_left_s
 from ollama_proxyd.core.fleet import BackendView, FleetView, Health
+from ollama_proxyd.core.kin import learned
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import ModeRow
 from ollama_proxyd.core.policy.heat import is_heat_known, is_too_hot
@@ -117,7 +118,7 @@ def rated_power_watts(view: BackendView) -> float | Unavailable:
 
 def most_asked(view: BackendView) -> Speed:
     """What was learned of the model that was asked most."""
-    return max([each for each in view.speeds.values() if each.samples], key=lambda each: each.samples, default=Speed())
+    return max(learned(view.speeds).values(), key=lambda each: each.samples, default=Speed())
 
 
 def _value(reading: Maybe[float]) -> float | Unavailable:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from ollama_proxyd.core.fleet import BackendView, Hardware, LoadedModel
+from ollama_proxyd.core.kin import learned
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.values import value
 
@@ -35,7 +36,7 @@ def remember(before: Before, view: BackendView) -> Before:
     shares = {loaded.name: share for loaded in view.loaded or () if (share := _gpu_share(loaded)) is not None}
     speeds = {
         model: speed.decode_tps
-        for model, speed in view.speeds.items()
+        for model, speed in learned(view.speeds).items()
         if speed.decode_tps is not None and speed.samples >= ENOUGH_SAMPLES
     }
     return Before({**before.gpu_share, **shares}, {**before.decode_tps, **speeds})

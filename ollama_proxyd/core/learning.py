@@ -75,6 +75,8 @@ class Speed:
     """When it was taught last, on the monotonic clock."""
     kin: str | None = None
     """The backend of the same kind that showed it, where this one has shown nothing; `samples` is 0 then."""
+    guessed: frozenset[Part] = frozenset()
+    """The parts that only its kin has shown: the first of its own takes their place."""
 
     def weight_at(self, now_s: float) -> float:
         """How many requests it stands for now: what was measured long ago may have changed since."""
@@ -95,20 +97,6 @@ class Speed:
         known = {"ttft_s": self.ttft_s, "decode_tps": self.decode_tps, "output_tokens": self.output_tokens}
         shown = frozenset(part for part, value in known.items() if value is not None)
         return replace(self.prior(self.at_s), samples=min(self.samples, 1), seen_once=shown | self.longer.keys())
-
-    def moved(self, own_id: str, backend_id: str) -> "Speed":
-        """The same as if another backend had shown it: what its own batch slows is that one's."""
-        own_slows = self.beside.get(own_id)
-        return replace(self, beside={} if own_slows is None else {backend_id: own_slows})
-
-    def as_kin(self, own_id: str, backend_id: str) -> "Speed":
-        """The same as a guess for another backend of its kind: one answer of that one replaces each part."""
-        known: dict[Part, float | None] = {"ttft_s": self.ttft_s, "decode_tps": self.decode_tps}
-        shown = self.longer.keys() | {part for part, value in known.items() if value is not None}
-        guess = self.moved(own_id, backend_id)
-        return replace(
-            guess, samples=0, weight=None, output_tokens=None, lengths={}, seen_once=frozenset(shown), kin=own_id
-        )
 
     def slowed(self, backend_id: str, each: float, *, is_own: bool) -> "Speed":
         """The same with how others slow it; speeds that were shown in a batch follow, as alone they were not seen."""
@@ -208,7 +196,7 @@ def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
     short = {"ttft_s": before.ttft_s, "decode_tps": before.decode_tps, "output_tokens": before.output_tokens}
     known: dict[Any, Any] = {**short, **before.longer}
     for part, sample in shown:
-        was = known.get(part)
+        was = None if part in before.guessed else known.get(part)
         known[part] = sample if was is None else _mean(was, sample, share)
         if was is None:
             seen_once |= {part}
@@ -226,6 +214,7 @@ def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
         seen_once=seen_once,
         weight=weight + 1,
         at_s=at_s,
+        guessed=before.guessed and before.guessed.difference([part for part, _ in shown]),
     )
 
 
@@ -259,7 +248,8 @@ def _crowds(before: Speed, answer: Answer, share: float) -> Mapping[Part, float]
     known = before.crowds.get(part, 0.0)
     if _fast(answer.decode_tps) is None or not (known or answer.batch):
         return before.crowds
-    is_known = before.decode_tps is not None if isinstance(part, str) else part in before.longer
+    is_known = (before.decode_tps if isinstance(part, str) else before.longer.get(part)) is not None
+    is_known = is_known and part not in before.guessed
     return {**before.crowds, part: known + (share if is_known else 1.0) * (answer.batch - known)}
 
 

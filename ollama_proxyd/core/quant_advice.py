@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ollama_proxyd.core.fleet import BackendView, Model
 from ollama_proxyd.core.gguf import GgufFacts
+from ollama_proxyd.core.kin import learned
 from ollama_proxyd.core.model_memory import Serving, estimate
 from ollama_proxyd.core.model_names import canonical
 from ollama_proxyd.core.policy.priors import expect, known_power_w
@@ -193,9 +194,10 @@ def _speed(subject: Subject, view: BackendView | None, weights: float) -> tuple[
     if view is None:
         return None, "estimated"
     own = next((each for each in view.models if canonical(each.name) == canonical(subject.name)), None)
+    seen = learned(view.speeds)
     for model in (own, _most_measured(view)):
-        speed = None if model is None else view.speeds.get(model.name)
-        if model is not None and model.size_bytes and speed is not None and speed.samples and speed.told_tps:
+        speed = None if model is None else seen.get(model.name)
+        if model is not None and model.size_bytes and speed is not None and speed.told_tps:
             source = "estimated" if model is not own else "measured" if weights == model.size_bytes else "scaled"
             return speed.told_tps * model.size_bytes / weights, source
     if weights <= 0:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.fleet import BackendSpec, BackendView
+from ollama_proxyd.core.kin import as_kin, moved
 from ollama_proxyd.core.learning import ENOUGH_SAMPLES, Speed, learn
 from ollama_proxyd.core.slowing import NEIGHBOUR_SLOWDOWN
 from ollama_proxyd.services.fleet import Fleet
@@ -60,7 +61,7 @@ class Kinship:
             return
         key = self._kinds[backend_id], model
         last = self._pools.get(key, _Pool(backend_id, Speed()))
-        known = last.speed.moved(last.last_id, backend_id)
+        known = moved(last.speed, last.last_id, backend_id)
         pool = last._replace(last_id=backend_id, speed=learn(known, what_it_showed(ended, known), ended.ended_s))
         if pool.is_news:
             pool = pool._replace(told_samples=pool.speed.samples, told_slows=pool.slows)
@@ -94,7 +95,7 @@ class Kinship:
 
     def _suppose(self, view: BackendView, model: str, pool: _Pool) -> None:
         if not view.degraded and pool.told_samples:
-            self._learner.suppose(view.spec.id, model, pool.speed.as_kin(pool.last_id, view.spec.id))
+            self._learner.suppose(view.spec.id, model, as_kin(pool.speed, pool.last_id, view.spec.id))
 
 
 def kind_of(spec: BackendSpec) -> Hashable | None:

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.events import FinishReason
+from ollama_proxyd.core.kin import learned
 from ollama_proxyd.core.learning import CONTEXTS, Answer, Speed, learn
 from ollama_proxyd.core.policy.crowd import ALONE
 from ollama_proxyd.core.readings import Conditions, SystemState
@@ -38,7 +39,7 @@ class Learner:
         if conditions == self._conditions:
             return
         if self._conditions is not None:
-            self._elsewhere[self._conditions] = {each: _shown(speeds) for each, speeds in self._speeds.items()}
+            self._elsewhere[self._conditions] = {each: learned(speeds) for each, speeds in self._speeds.items()}
             for backend_id, speeds in self._speeds.items():
                 seen = self._elsewhere.get(conditions, {}).get(backend_id, {})
                 speeds.update({model: seen.get(model) or speed.prior(speed.at_s) for model, speed in speeds.items()})
@@ -60,7 +61,7 @@ class Learner:
             before.observe(ended)
         for backend_id, speeds in before._speeds.items():
             own = self._speeds.setdefault(backend_id, {})
-            seen = _shown(own)
+            seen = learned(own)
             own.update({model: speed.first_guess() for model, speed in speeds.items() if model not in seen})
 
     def suppose(self, backend_id: str, model: str, guess: Speed) -> None:
@@ -75,8 +76,9 @@ class Learner:
     def forget_guesses(self, backend_id: str) -> None:
         """What its kin showed holds no longer for a backend."""
         speeds = self._speeds.get(backend_id, {})
-        for model in speeds.keys() - _shown(speeds).keys():
-            del speeds[model]
+        shown = learned(speeds)
+        speeds.clear()
+        speeds.update(shown)
 
     def restart(self, ended: AttemptEnded) -> None:
         """Learn anew, from this attempt on."""
@@ -89,11 +91,6 @@ class Learner:
             speeds = self._speeds.setdefault(ended.backend_id, {})
             known = speeds.get(ended.model, _NOT_SEEN)
             speeds[ended.model] = learn(known, what_it_showed(ended, known), ended.ended_s)
-
-
-def _shown(speeds: Mapping[str, Speed]) -> dict[str, Speed]:
-    """The speeds that a backend's own answers have shown; those of its kin are guesses."""
-    return {model: speed for model, speed in speeds.items() if speed.samples}
 
 
 def what_it_showed(ended: AttemptEnded, known: Speed) -> Answer:

@@ -9,6 +9,7 @@ from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.backend_status import Moment, most_asked
 from ollama_proxyd.core.events import FinishReason, Usage
 from ollama_proxyd.core.fleet import Hardware, Model, Probe, Profile
+from ollama_proxyd.core.gpu_loss import Before, remember
 from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.crowd import Neighbour, Neighbours, crowd
@@ -49,10 +50,12 @@ class Cards:
         self.fleet.have(*backends)
         await self.health.check_all()
 
-    def answers(self, backend_id: str, *batches: float) -> None:
+    def answers(
+        self, backend_id: str, *batches: float, model: str = MODEL.name, read: int = 9, tps: float = TRUE_TPS
+    ) -> None:
         """Answers beside so many others, as long as they truly take."""
         for batch in batches:
-            writing_s = 39 * (1 + TRUE_SLOWS * batch) / TRUE_TPS
+            writing_s = 39 * (1 + TRUE_SLOWS * batch) / tps
             times = {"begun_s": 10.0, "first_s": 10.5, "ended_s": 10.5 + writing_s}
             told: dict[str, Any] = {
                 "stream": True,
@@ -60,8 +63,8 @@ class Cards:
                 "finish": FinishReason.STOP,
                 "neighbours": batch,
             }
-            told |= {"prompt_tokens": 9, **times}
-            self.fleet.attempts.publish(AttemptEnded(backend_id, MODEL.name, Operation.CHAT, "", **told))
+            told |= {"prompt_tokens": read, **times}
+            self.fleet.attempts.publish(AttemptEnded(backend_id, model, Operation.CHAT, "", **told))
 
     def speed(self, backend_id: str) -> Speed:
         return self.fleet.view(backend_id).speeds.get(MODEL.name, Speed())
@@ -123,6 +126,18 @@ async def test_two_answers_of_its_own_count_by_themselves(cards: Cards) -> None:
     cards.answers("b", 0, 0)
     assert cards.speed("b").kin is None
     assert expect(cards.fleet.view("b"), MODEL).decode_tps[0] == pytest.approx(TRUE_TPS)
+
+
+async def test_its_first_answer_to_a_longer_prompt_takes_the_place_of_the_guess_whenever_it_comes(cards: Cards) -> None:
+    long, part = 20_000, ("decode_tps", 3)
+    cards.answers("a", 0, 0, 0, 0, read=long)
+    cards.answers("b", 0, 0)
+    assert cards.speed("b").longer[part] == pytest.approx(TRUE_TPS)
+    cards.answers("b", 0, read=long, tps=TRUE_TPS / 10)
+    assert cards.speed("b").longer[part] == pytest.approx(TRUE_TPS / 10)
+    assert not cards.speed("b").is_sure(part)
+    cards.answers("b", 0, read=long, tps=TRUE_TPS / 10)
+    assert cards.speed("b").is_sure(part)
 
 
 async def test_a_newcomer_starts_from_what_is_known_of_its_kind(cards: Cards) -> None:
@@ -209,3 +224,24 @@ async def test_no_surface_tells_a_guess_as_learned(cards: Cards) -> None:
     told = backend_json(view, UNKNOWN_SYSTEM, DEFAULT_TABLE[Mode.BALANCED], BackendTotals(), Moment(0.0, 0.0))
     assert told["learned"] == {}
     assert most_asked(view) == Speed()
+
+
+async def test_a_part_that_only_kin_has_shown_is_no_more_learned_for_the_answers_to_longer_prompts(
+    cards: Cards,
+) -> None:
+    cards.answers("a", 0, 0, 0, 0)
+    cards.answers("b", 0, 0, read=20_000, tps=TRUE_TPS / 10)
+    view = cards.fleet.view("b")
+    told = backend_json(view, UNKNOWN_SYSTEM, DEFAULT_TABLE[Mode.BALANCED], BackendTotals(), Moment(0.0, 0.0))
+    assert told["learned"][MODEL.name]["tokens_per_second"] == pytest.approx(TRUE_TPS / 10)
+    assert remember(Before(), view).decode_tps == {}
+
+
+async def test_parts_of_a_former_kin_go_with_it_and_its_own_stay(cards: Cards) -> None:
+    cards.answers("a", 0, 0, 0, 0)
+    cards.answers("b", 0, 0, read=20_000, tps=TRUE_TPS / 10)
+    await cards.have(card("a"), card("b", Profile(power_w=300.0, decode_tps=90.0)))
+    assert (cards.speed("b").decode_tps, cards.speed("b").longer.keys()) == (
+        None,
+        {("prefill_tps", 3), ("decode_tps", 3)},
+    )

@@ -1,6 +1,7 @@
 """When a backend that says nothing counts as stalled, before and within an answer, by what it was seen to need."""
 
 from ollama_proxyd.core.fleet import BackendView
+from ollama_proxyd.core.kin import own
 from ollama_proxyd.core.learning import Speed, context_of
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.priors import SHORT_PROMPT_TOKENS
@@ -25,11 +26,13 @@ LEAST_WHOLE_PAUSE_S = 4.0
 PAUSE_TOKENS = 100.0
 """A pause is borne for the time of so many tokens: engines send several at once, and hold back what may be a mark."""
 
+_NOT_SEEN = Speed()
+
 
 def bears(view: BackendView, ranked: Ranked, request: Request) -> Request:
     """The request with the longest pauses within its answer, streamed or in one piece; tools' calls may come whole."""
-    speed = view.speeds.get(ranked.model)
-    if speed is None or (told_tps := _known_tps(speed)) is None:
+    speed = own(view.speeds.get(ranked.model, _NOT_SEEN))
+    if (told_tps := _known_tps(speed)) is None:
         return replace(request, whole_pause_s=LEAST_PAUSE_S)
     own_id = view.spec.id
     tokens_s = PAUSE_TOKENS * speed.slowdown({own_id: max(view.in_flight - 1, 0)}, own_id) / told_tps
@@ -48,9 +51,9 @@ def stalled_after_s(view: BackendView, ranked: Ranked, request: Request) -> floa
     The request has its slot there already; others under way may come first. An answer in one piece, and one that calls
     tools, may come at its end only, so its length counts as well: the client's limit, else a long one.
     """
-    speed = view.speeds.get(ranked.model)
-    told_tps = None if speed is None or not speed.ttft_s else _known_tps(speed)
-    if speed is None or told_tps is None or not speed.ttft_s or not _is_reading_known(speed, request):
+    speed = own(view.speeds.get(ranked.model, _NOT_SEEN))
+    told_tps = _known_tps(speed)
+    if told_tps is None or not speed.ttft_s or not _is_reading_known(speed, request):
         return None
     token_s = 1 / told_tps
     writing_s = 0.0

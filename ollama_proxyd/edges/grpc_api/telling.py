@@ -5,6 +5,7 @@ from typing import Any
 from ollama_proxyd.core.binding import device_of
 from ollama_proxyd.core.events import Finished
 from ollama_proxyd.core.fleet import BackendView
+from ollama_proxyd.core.kin import learned
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.edges.grpc_api import compute_pb2 as pb
@@ -72,8 +73,8 @@ def _tell_metrics(told: Any, view: BackendView, system: SystemState, totals: Bac
     spec = view.spec
     device = device_of(spec, system.devices)
     told.loaded_models.extend(each.name for each in view.loaded or ())
-    learned = [speed.ttft_s for speed in view.speeds.values() if speed.samples and speed.ttft_s is not None]
-    ttft_s = learned[0] if learned else spec.profile.ttft_s
+    seen = [speed.ttft_s for speed in learned(view.speeds).values() if speed.ttft_s is not None]
+    ttft_s = seen[0] if seen else spec.profile.ttft_s
     if ttft_s is not None:
         told.avg_latency_ms = whole(ttft_s * 1000)
     if totals.requests:

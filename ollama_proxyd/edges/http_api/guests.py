@@ -11,6 +11,7 @@ from aiohttp import web
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.fleet import BackendView
 from ollama_proxyd.core.frontends import Frontend
+from ollama_proxyd.core.kin import learned
 from ollama_proxyd.core.policy.priors import CLASS_PRIORS, known_power_w
 from ollama_proxyd.core.programs import Asker, of_user_agent
 from ollama_proxyd.core.readings import known
@@ -141,8 +142,7 @@ def words(services: Services, why_not: Callable[[BackendView], Reason | None]) -
 
 def _backend(view: BackendView, why_not: Reason | None) -> BackendWords:
     power_w = known_power_w(view)
-    speeds = [each for each in view.speeds.values() if each.samples]
-    best = max(speeds, key=lambda each: each.samples, default=None)
+    best = max(learned(view.speeds).values(), key=lambda each: each.samples, default=None)
     profile = view.spec.profile
     return BackendWords(
         id=view.spec.id,

@@ -14,6 +14,7 @@ from ollama_proxyd.core.failings import what_fails
 from ollama_proxyd.core.fleet import BackendView, FleetView, Health
 from ollama_proxyd.core.fleet_summary import expected
 from ollama_proxyd.core.holds import Hold
+from ollama_proxyd.core.kin import learned
 from ollama_proxyd.core.learning import CONTEXTS, Speed
 from ollama_proxyd.core.modes import ModeRow, ModeSetting, ModeTable
 from ollama_proxyd.core.readings import Reading, SystemState, Unavailable
@@ -99,7 +100,7 @@ def backend_json(
         "price_per_million_output_tokens": None if spec.tariff is None else spec.tariff.output_price,
         "breakers": [_breaker(each, now.monotonic_s) for each in view.breakers],
         "digests": {model.name: model.digest for model in view.models if model.digest},
-        "learned": {model: _speed(speed) for model, speed in view.speeds.items() if speed.samples},
+        "learned": {model: _speed(speed) for model, speed in learned(view.speeds).items()},
         "totals": _totals(totals),
     }
 
