@@ -198,10 +198,8 @@ def learn(speed: Speed | None, answer: Answer, at_s: float = 0.0) -> Speed:
     for part, sample in shown:
         was = None if part in before.guessed else known.get(part)
         known[part] = sample if was is None else _mean(was, sample, share)
-        if was is None:
-            seen_once |= {part}
-        elif part in seen_once:
-            seen_once -= {part}
+        if (was is None) != (part in seen_once):
+            seen_once ^= {part}
     return Speed(
         known.pop("ttft_s"),
         known.pop("decode_tps"),

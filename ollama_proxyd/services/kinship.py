@@ -1,13 +1,14 @@
 """Has alike backends learn from each other: what one of a hundred cards shows, the others need not show anew."""
 
-from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ollama_proxyd.core.attempts import AttemptEnded
-from ollama_proxyd.core.fleet import BackendSpec, BackendView
+from ollama_proxyd.core.fleet import BackendSpec, BackendView, Model
 from ollama_proxyd.core.kin import as_kin, moved
 from ollama_proxyd.core.learning import ENOUGH_SAMPLES, Speed, learn
+from ollama_proxyd.core.readings import Conditions
 from ollama_proxyd.core.slowing import NEIGHBOUR_SLOWDOWN
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.learner import Learner, what_it_showed
@@ -41,61 +42,90 @@ class _Pool(NamedTuple):
         return is_more or (told > 0 and abs(self.slows - self.told_slows) > NEWS_SHARE * self.told_slows)
 
 
+@dataclass(slots=True, eq=False)
+class _Kind:
+    """All backends that are alike, and by model and conditions what they have shown."""
+
+    ids: list[str] = field(default_factory=list)
+    pools: dict[Hashable, dict[Conditions | None, _Pool]] = field(default_factory=dict)
+
+    def pool(self, weights: Hashable, conditions: Conditions | None) -> _Pool | None:
+        """What is known of a model under these conditions, else under those of its last answer as a first guess."""
+        if not (known := self.pools.get(weights)):
+            return None
+        last = next(reversed(known.values()))
+        return known.get(conditions) or last._replace(speed=last.speed.first_guess(), told_samples=0)
+
+    def keep(self, weights: Hashable, conditions: Conditions | None, pool: _Pool) -> None:
+        """Have a pool be the last one."""
+        known = self.pools.setdefault(weights, {})
+        known.pop(conditions, None)
+        known[conditions] = pool
+
+
 class Kinship:
     """Keeps what each kind of backend has shown of each model; backends without their like are left alone."""
 
     def __init__(self, fleet: Fleet, learner: Learner) -> None:
         self._fleet = fleet
         self._learner = learner
-        self._kinds: Mapping[str, Hashable | None] = {}
-        self._alike: Mapping[str, Sequence[str]] = {}
-        """For each backend all of its kind."""
-        self._pools: dict[tuple[Hashable | None, str], _Pool] = {}
+        self._marks: Mapping[str, Hashable | None] = {}
+        """By backend what makes it alike others."""
+        self._kinds: dict[Hashable, _Kind] = {}
+        self._alike: Mapping[str, _Kind] = {}
+        """For each backend its kind, where there is another one of it: nothing is hashed at an answer but its id."""
         fleet.reconciled.listen(self._group)
         fleet.checked.listen(self._meet)
 
     def observe(self, ended: AttemptEnded) -> None:
         """Learn of the kind what an attempt showed of its backend, and pass it on where that is news."""
-        backend_id, model = ended.backend_id, ended.model
-        if backend_id not in self._alike or not ended.succeeded or self._fleet.view(backend_id).degraded:
+        backend_id, kind = ended.backend_id, self._alike.get(ended.backend_id)
+        if kind is None or not ended.succeeded or (view := self._fleet.view(backend_id)).degraded:
             return
-        key = self._kinds[backend_id], model
-        last = self._pools.get(key, _Pool(backend_id, Speed()))
+        model = next((each for each in view.models if each.name == ended.model), None)
+        weights, conditions = weights_of(model or Model(ended.model)), self._learner.conditions
+        last = kind.pool(weights, conditions) or _Pool(backend_id, Speed())
         known = moved(last.speed, last.last_id, backend_id)
         pool = last._replace(last_id=backend_id, speed=learn(known, what_it_showed(ended, known), ended.ended_s))
         if pool.is_news:
             pool = pool._replace(told_samples=pool.speed.samples, told_slows=pool.slows)
-            for each in self._alike[backend_id]:
-                view = self._fleet.view(each)
-                if any(model == held.name for held in view.models):
-                    self._suppose(view, model, pool)
-        self._pools[key] = pool
+            for view in map(self._fleet.view, kind.ids):
+                for held in view.models:
+                    if weights_of(held) == weights:
+                        self._suppose(view, held.name, pool)
+        kind.keep(weights, conditions, pool)
 
     def _group(self, _changes: object) -> None:
-        by_kind, before = defaultdict[Hashable | None, list[str]](list), self._kinds
-        self._kinds = {each: kind_of(self._fleet.view(each).spec) for each in self._fleet.members}
-        for backend_id, kind in self._kinds.items():
-            by_kind[kind].append(backend_id)
-            if before.get(backend_id, kind) != kind:
+        before, kinds = self._marks, dict[Hashable, _Kind]()
+        self._marks = {each: kind_of(self._fleet.view(each).spec) for each in self._fleet.members}
+        for backend_id, mark in self._marks.items():
+            if mark is not None:
+                known = self._kinds.get(mark)
+                kinds.setdefault(mark, _Kind(pools={} if known is None else known.pools)).ids.append(backend_id)
+            if before.get(backend_id, mark) != mark:
                 self._learner.forget_guesses(backend_id)
-        by_kind.pop(None, None)
-        self._alike = {each: ids for ids in by_kind.values() if len(ids) > 1 for each in ids}
-        self._pools = {key: pool for key, pool in self._pools.items() if key[0] in by_kind}
+        self._kinds = kinds
+        self._alike = {each: kind for kind in kinds.values() if len(kind.ids) > 1 for each in kind.ids}
 
     def _meet(self, view: BackendView) -> None:
         """One that was found up starts from what is known of its kind; which engine it is may be known only now."""
-        backend_id, kind = view.spec.id, kind_of(view.spec)
-        if self._kinds.get(backend_id) != kind:
+        if self._marks.get(view.spec.id) != kind_of(view.spec):
             self._group(view)
-        if not self._pools or backend_id not in self._alike:
+        if (kind := self._alike.get(view.spec.id)) is None or not kind.pools:
             return
         for model in view.models:
-            if model.name not in view.speeds and (pool := self._pools.get((kind, model.name))) is not None:
+            pool = None if model.name in view.speeds else kind.pool(weights_of(model), self._learner.conditions)
+            if pool is not None:
                 self._suppose(view, model.name, pool)
 
     def _suppose(self, view: BackendView, model: str, pool: _Pool) -> None:
         if not view.degraded and pool.told_samples:
             self._learner.suppose(view.spec.id, model, as_kin(pool.speed, pool.last_id, view.spec.id))
+
+
+def weights_of(model: Model) -> Hashable:
+    """What makes models of two backends the same: a name alone may stand for another size or quantisation."""
+    return model.digest or (model.name, model.size_bytes, model.quantization)
 
 
 def kind_of(spec: BackendSpec) -> Hashable | None:

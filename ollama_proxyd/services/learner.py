@@ -31,19 +31,20 @@ class Learner:
         self._speeds: dict[str, dict[str, Speed]] = {}
         """Those of the present conditions."""
         self._elsewhere: dict[Conditions, dict[str, dict[str, Speed]]] = {}
-        self._conditions: Conditions | None = None
+        self.conditions: Conditions | None = None
+        """Those that hold now, as far as is known."""
 
     def follow(self, system: SystemState) -> None:
         """Other conditions have speeds of their own."""
         conditions = Conditions.of(system)
-        if conditions == self._conditions:
+        if conditions == self.conditions:
             return
-        if self._conditions is not None:
-            self._elsewhere[self._conditions] = {each: learned(speeds) for each, speeds in self._speeds.items()}
+        if self.conditions is not None:
+            self._elsewhere[self.conditions] = {each: learned(speeds) for each, speeds in self._speeds.items()}
             for backend_id, speeds in self._speeds.items():
                 seen = self._elsewhere.get(conditions, {}).get(backend_id, {})
                 speeds.update({model: seen.get(model) or speed.prior(speed.at_s) for model, speed in speeds.items()})
-        self._conditions = conditions
+        self.conditions = conditions
 
     def speeds(self, backend_id: str) -> Mapping[str, Speed]:
         """What was learned of a backend's models, as a live view that only this object changes."""

@@ -14,7 +14,7 @@ from ollama_proxyd.core.learning import Speed
 from ollama_proxyd.core.modes import DEFAULT_TABLE, Mode
 from ollama_proxyd.core.policy.crowd import Neighbour, Neighbours, crowd
 from ollama_proxyd.core.policy.priors import expect
-from ollama_proxyd.core.readings import UNKNOWN_SYSTEM
+from ollama_proxyd.core.readings import UNKNOWN_SYSTEM, Reading
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.core.slowing import NEIGHBOUR_SLOWDOWN
@@ -245,3 +245,35 @@ async def test_parts_of_a_former_kin_go_with_it_and_its_own_stay(cards: Cards) -
         None,
         {("prefill_tps", 3), ("decode_tps", 3)},
     )
+
+
+async def test_only_what_holds_the_same_weights_learns_of_it_whatever_its_name(cards: Cards) -> None:
+    own, other = replace(MODEL, digest="d1"), replace(MODEL, digest="d2")
+    cards.fleet.note_up("a", Probe(models=(own,)))
+    cards.fleet.note_up("b", Probe(models=(other, replace(own, name="copy"))))
+    cards.answers("a", 0, 0, 0, 0)
+    assert cards.speed("b") == Speed(), "its model of that name has other weights"
+    assert cards.fleet.view("b").speeds["copy"].kin == "a"
+
+
+async def test_models_of_one_name_and_another_quantisation_are_not_the_same(cards: Cards) -> None:
+    cards.fleet.note_up("a", Probe(models=(replace(MODEL, quantization="Q4_0"),)))
+    cards.fleet.note_up("b", Probe(models=(replace(MODEL, quantization="F16"),)))
+    cards.answers("a", 0, 0, 0, 0)
+    assert cards.speed("b") == Speed()
+
+
+async def test_what_a_kind_shows_under_other_conditions_is_kept_apart(cards: Cards) -> None:
+    def conditions(*, on_battery: bool) -> None:
+        cards.learner.follow(replace(UNKNOWN_SYSTEM, on_battery=Reading(on_battery, at_s=0.0)))
+
+    conditions(on_battery=False)
+    cards.answers("a", *[0] * 8)
+    conditions(on_battery=True)
+    cards.answers("a", 0, tps=TRUE_TPS / 10)
+    assert (cards.speed("b").decode_tps or 0.0) < TRUE_TPS / 2, "one answer is enough beside what is known from before"
+    cards.answers("a", *[0] * 15, tps=TRUE_TPS / 10)
+    assert cards.speed("b").decode_tps == pytest.approx(TRUE_TPS / 10, rel=0.25)
+    conditions(on_battery=False)
+    await cards.have(card("a"), card("b"), card("d"))
+    assert cards.speed("d").decode_tps == pytest.approx(TRUE_TPS), "nothing of the battery is in it"
