@@ -161,6 +161,9 @@ async def test_a_kept_backend_that_contradicts_the_file_is_left_out_and_told(
     ours = await desk(again)
     told = {each["Identifier"]: each.get("LeftOut") for each in (await ours("GET", "/v1.0/backends"))[1]}
     assert told == {"gpu": None, "npu": None, "new": left_out["why"]}
+    status, one = await ours("GET", "/v1.0/backends/new")
+    assert (status, one["LeftOut"], one["endpoint"]) == (200, left_out["why"], engines[1].url)
+    assert (await ours("PUT", "/v1.0/backends", {**wanted, "endpoint": "http://127.0.0.1:2"}))[0] == 400, "it is there"
     other = {"Identifier": "other", "endpoint": "http://127.0.0.1:1", "type": "openai"}
     assert (await ours("PUT", "/v1.0/backends", other))[0] == 201
     assert [each["name"] for each in (await ask(again, "/configuration")).json["left_out"]] == ["new"]

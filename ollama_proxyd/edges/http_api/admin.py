@@ -53,8 +53,12 @@ async def list_frontends(request: web.Request) -> web.Response:
 
 
 def _list(request: web.Request, kind: Kind) -> web.Response:
-    """All that are in force; then those that are kept and not in force, with the reason under "LeftOut"."""
     who_asks(request, Role.READ)
+    return json_reply(_all(request, kind))
+
+
+def _all(request: web.Request, kind: Kind) -> list[dict[str, Json]]:
+    """All that are in force; then those that are kept and not in force, with the reason under "LeftOut"."""
     admin = admin_of(request)
     kept = {each.name: each.values for each in admin.entries if each.kind is kind}
     out = [
@@ -62,7 +66,7 @@ def _list(request: web.Request, kind: Kind) -> web.Response:
         for each in admin.settings.left_out()
         if each.kind is kind and each.name in kept
     ]
-    return json_reply([*(_shown(request, kind, each) for each in admin.settings.shown(kind)), *out])
+    return [*(_shown(request, kind, each) for each in admin.settings.shown(kind)), *out]
 
 
 def _shown(request: web.Request, kind: Kind, values: dict[str, Json]) -> dict[str, Json]:
@@ -77,9 +81,9 @@ async def show_one(kind: Kind, request: web.Request) -> web.Response:
 
 
 def _one(request: web.Request, kind: Kind, name: str) -> dict[str, Json]:
-    for each in admin_of(request).settings.shown(kind):
+    for each in _all(request, kind):
         if each[kind.name_key] == name:
-            return _shown(request, kind, each)
+            return each
     raise ProxyError(ErrorKind.ROUTE_NOT_FOUND, f"there is no {name[:100]!r} under {kind.value}")
 
 
@@ -89,7 +93,7 @@ async def create(kind: Kind, request: web.Request) -> web.Response:
     asked = read(kind, await read_object(request))
     if not asked.name:
         raise ProxyError(ErrorKind.INVALID_REQUEST, "Identifier is required", param="Identifier")
-    if any(each[kind.name_key].lower() == asked.name.lower() for each in admin_of(request).settings.shown(kind)):
+    if any(each[kind.name_key].lower() == asked.name.lower() for each in _all(request, kind)):
         message = f"{asked.name[:100]!r} is there already; replace it with PUT {PREFIX}{kind.value}/{asked.name[:100]}"
         raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="Identifier")
     return await _put(request, Entry(kind, asked.name, asked.values), who, asked.ignored)
