@@ -266,8 +266,10 @@ class Daemon:
         """Have the backends that a source has found, whenever others are."""
         async for _ in source.backends.changes():
             async with self._reloading:
-                self.services.fleet.reconcile(self._sources.inventory.backends)
-                await self._foundation.first_check()
+                wanted = self._sources.inventory.backends
+                if wanted != tuple(each.config for each in self.services.fleet.members.values()):
+                    self.services.fleet.reconcile(wanted)
+                    await self._foundation.first_check()
 
 
 def _history(state: Path, config: Config) -> KeptHistory | NoHistory:

@@ -72,13 +72,13 @@ class Found(Source):
         """Those that were waited for in vain."""
 
     async def offer(self, config: Config, *, has_better: bool) -> Backends:
-        """The engines that answer now, if they are looked for, and those found before that are too busy to."""
+        """The engines that answer now, if they are looked for, and those found before that are busy or start again."""
         if has_better or not config.detection.enabled:
             return ()
         found = await self._look(config.detection.ports)
-        answering, at_work = {each.spec.endpoint for each in found}, {spec.endpoint for spec in self._fleet.at_work()}
-        busy = (each for each in self.backends.value if each.spec.endpoint in at_work - answering)
-        return (*found, *(each for each in busy if _port(each) in config.detection.ports))
+        answering = {each.spec.endpoint for each in found}
+        silent = (each for each in self.backends.value if each.spec.endpoint not in answering)
+        return (*found, *(each for each in silent if _port(each) in config.detection.ports))
 
     async def search(self, settings: DetectionSettings) -> None:
         """Look again whenever, and as long as, no engine answers; once more at those that were late. Never returns."""

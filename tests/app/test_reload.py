@@ -1,7 +1,7 @@
 """What a reload of the configuration changes, and what goes on as if it had not been."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,8 +17,11 @@ from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.requests import Api
 from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.detect import Detected, Look
+from ollama_proxyd.services.fleet import Fleet
+from ollama_proxyd.services.inventory import BackendConfig, FleetChanges
 from tests.app.conftest import Running, Start
 from tests.fakes import spec_of
+from tests.free_ports import free_port
 
 FRAME = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
 END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
@@ -216,6 +219,46 @@ async def test_a_reload_keeps_an_engine_that_is_too_busy_to_be_found_again(
     assert not fleet.has("found"), "a port that is looked at no longer is no reason to keep it"
     upstream.let_go.set()
     assert await reading == FRAME + END
+
+
+async def test_a_reload_keeps_a_found_engine_that_starts_again_meanwhile(
+    start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one answers, so nothing would look for it again: its models would be unknown from then on."""
+    one = Detected(spec_of("one", api=Api.OPENAI, endpoint=upstream.url), "found one")
+    gone = Detected(spec_of("gone", api=Api.OPENAI, endpoint=f"http://127.0.0.1:{free_port()}"), "found another")
+    answering = [one, gone]
+
+    async def detect(_: object) -> Look:
+        return Look(tuple(answering))
+
+    monkeypatch.setattr(sources, "detect", detect)
+    config = {**CALM, "detection": {"ports": [urlsplit(each.spec.endpoint).port for each in answering]}}
+    running = await start(config, demo=Demo.NEVER)
+    answering.remove(gone)
+    await running.rewrite(config)
+    assert [(view.spec.id, view.health) for view in running.services.fleet.views.value] == [
+        ("one", Health.UP),
+        ("gone", Health.DOWN),
+    ]
+
+
+async def test_a_start_reconciles_the_fleet_once(
+    start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the sources offer is in force already when they are followed."""
+    reconciled: list[int] = []
+    reconcile = Fleet.reconcile
+
+    def counted(fleet: Fleet, wanted: Sequence[BackendConfig]) -> FleetChanges:
+        reconciled.append(len(wanted))
+        return reconcile(fleet, wanted)
+
+    monkeypatch.setattr(Fleet, "reconcile", counted)
+    running = await start({**CALM, "backends": [engine(upstream)]}, demo=Demo.NEVER)
+    await running.rewrite({**CALM, "backends": [engine(upstream)]})
+    await asyncio.sleep(0.2)
+    assert reconciled == [1, 1]
 
 
 async def test_configured_backends_replace_what_was_found(
