@@ -15,6 +15,8 @@ Raw: TypeAlias = T | Unavailable
 
 PCI_DEVICES: Final = "bus/pci/devices"
 _MAX_BYTES: Final = 4096
+_MOST_DIGITS: Final = 20
+"""Of 64 bits, which is what the kernel has; longer numbers fit no float."""
 _TROUBLE: Final[Mapping[int, str]] = {
     errno.ENOENT: "is not there",
     errno.ENOTDIR: "is not there",
@@ -66,7 +68,7 @@ class Sysfs:
         if isinstance(text, Unavailable):
             return text
         try:
-            return int(text)
+            return int(text if len(text) <= _MOST_DIGITS else "")
         except ValueError:
             return Unavailable.because("file_not_a_number", file=self.absolute(path), detail=text[:40])
 

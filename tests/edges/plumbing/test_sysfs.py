@@ -45,6 +45,14 @@ def test_words_in_the_place_of_a_number_are_no_value(tree: SysfsTree) -> None:
     assert why(Sysfs(tree.root).read_int("a")) == f"{tree.root}/a says '<unset>', which is not a number"
 
 
+def test_a_number_that_no_float_holds_costs_its_file_alone(tree: SysfsTree) -> None:
+    """A sum over all files of a sensor would end for one of them."""
+    tree.write("a", "9" * 400)
+    assert why(Sysfs(tree.root).reading("a", 1.0, 0.001)) == f"{tree.root}/a says '{'9' * 40}', which is not a number"
+    tree.write("a", -(2**63))
+    assert Sysfs(tree.root).read_int("a") == -(2**63)
+
+
 def test_a_missing_file_is_no_value_and_the_reason_names_it(tree: SysfsTree) -> None:
     assert why(Sysfs(tree.root).read_text("class/none")) == f"{tree.root}/class/none is not there"
 
