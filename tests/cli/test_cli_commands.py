@@ -36,6 +36,8 @@ def test_setting_a_mode_puts_it_in_force(daemon: ServedDaemon, ctl: Ctl) -> None
     assert ctl("mode", "balanced").output == "Balanced: as chosen\n"
     assert read(ctl, "mode", "Ultra Efficiency")["mode"] == "UltraEfficiency"
     assert "No such command 'lst'" in ctl("mode", "lst").output
+    assert "'balancd' is not an efficiency mode; allowed are" in ctl("mode", "balancd").output
+    assert "did you mean Balanced?" in ctl("mode", "balancd").output
 
 
 def test_ultra_efficiency_is_understood_with_a_space(daemon: ServedDaemon, ctl: Ctl) -> None:

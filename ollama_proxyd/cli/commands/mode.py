@@ -1,6 +1,5 @@
 """`ollama-proxyctl mode`, which is `ai-efficiency` too: show, choose and hold efficiency modes."""
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,11 +25,17 @@ class ModeGroup(click.Group):
         """The command of the first argument, or `set` for a mode."""
         from ollama_proxyd.core.modes import parse_mode  # noqa: PLC0415 - 30 ms that most commands need not wait for
 
-        if self.get_command(ctx, args[0]) is None:
-            with suppress(ValueError):
-                parse_mode(args[0])
-                return "set", set_, args
-        return super().resolve_command(ctx, args)
+        if self.get_command(ctx, args[0]) is not None:
+            return super().resolve_command(ctx, args)
+        try:
+            parse_mode(args[0])
+        except ValueError as error:
+            try:
+                return super().resolve_command(ctx, args)
+            except click.UsageError as unknown:
+                unknown.message += f" {error}"  # it may have been meant as a mode
+                raise
+        return "set", set_, args
 
 
 @click.group(cls=ModeGroup, invoke_without_command=True)
