@@ -16,9 +16,7 @@ from ollama_proxyd.app.neighbours import NeighbourNews, Neighbours
 from ollama_proxyd.app.shown_code import ShownCode
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.house import (
-    ATTEMPTS,
     CODE_DIGITS,
-    PAIRING_S,
     HouseStatus,
     PairingStatus,
     Peer,
@@ -66,7 +64,11 @@ class Household:
         self._runner = guests_runner(deps.server.app, self._guests)
         fleet, http = services.fleet, deps.foundation.http
         self._neighbours = Neighbours(
-            deps.shared, fleet, http, clock, NeighbourNews(self._addresses, self._note_offers)
+            deps.shared,
+            fleet,
+            http,
+            clock,
+            NeighbourNews(self._addresses, lambda peer: self._tasks.start("note", self._note(peer))),
         )
         self._neighbours.mains_weight = settings.mains_weight
         self._pairing: ShownCode | None = None
@@ -78,13 +80,13 @@ class Household:
         """Know who we are, and whom we know with what they have; raises ProxyError."""
         try:
             self._own = await asyncio.to_thread(identity_in, self._folder)
-            self._paired.read()
+            await asyncio.to_thread(self._paired.read)
         except (OSError, ValueError) as error:
             message = f"the keys of this machine in {self._folder} cannot be used: {error}"
             raise ProxyError(ErrorKind.UNAVAILABLE, message, code="house_keys") from error
         self._deps.foundation.engines.shared = self._neighbours.make
         for each in self._paired.peers:
-            self._neighbours.add(each, self._own.context(ssl.PROTOCOL_TLS_CLIENT, (each.certificate,)))
+            self._follow(each)
 
     async def open(self) -> None:
         """Listen to them, and be found; raises ProxyError."""
@@ -147,19 +149,25 @@ class Household:
     def _is_known(self, number: str) -> bool:
         return any(each.fingerprint.startswith(number) for each in self._paired.peers)
 
-    def _hear(self, number: str, place: Place) -> None:
+    async def _hear(self, number: str, place: Place) -> None:
         peer = next((each for each in self._paired.peers if each.fingerprint.startswith(number)), None)
         if peer is not None:
             linked = self._neighbours.linked_at(peer.fingerprint)
             stays = linked is not None and linked[0] in place.addresses
-            self._keep(replace(peer, address=linked[0] if linked and stays else place.address, port=place.port))
+            there = replace(peer, address=linked[0] if linked and stays else place.address, port=place.port)
+            if await self._note(there):
+                self._follow(there)
 
-    def _note_offers(self, peer: Peer) -> None:
-        """Know over a restart what a machine has, so that it is away and not unknown until it is reached."""
+    async def _note(self, peer: Peer) -> bool:
+        """Know over a restart where a machine is, and what it has even while it is away; whether it is paired still."""
         try:
-            self._paired.add(peer)
+            return await self._paired.note(peer)
         except OSError as error:
-            log.warning("what %s has is not remembered over a restart: %s", peer.name, error.strerror or error)
+            log.warning("what is new of %s is not remembered over a restart: %s", peer.name, error.strerror or error)
+            return True
+
+    def _follow(self, peer: Peer) -> None:
+        self._neighbours.add(peer, self._own.context(ssl.PROTOCOL_TLS_CLIENT, (peer.certificate,)))
 
     @property
     def _card(self) -> Card:
@@ -204,29 +212,22 @@ class Household:
             if self._multicast is not None:
                 await self._multicast.show_pairing(port)
             yield pairing.status()
-            try:
-                async with asyncio.timeout(PAIRING_S):
-                    await pairing.ended.wait()
-            except TimeoutError:
-                message = f"no machine used the code within {PAIRING_S:g} s; begin again"
-                raise ProxyError(ErrorKind.UNAVAILABLE, message, code="pairing_expired") from None
-            if pairing.met is None:
-                message = f"{ATTEMPTS} wrong codes came, so this one no longer counts; begin again"
-                raise ProxyError(ErrorKind.UNAVAILABLE, message, code="pairing_failed")
-            yield self._peer_status(pairing.met)
+            yield self._peer_status(await pairing.used())
         finally:
             self._pairing = None
             await host.close()
             if self._multicast is not None:
                 await self._multicast.show_pairing(None)
 
-    def _meet(self, peer: Peer) -> None:
+    async def _meet(self, peer: Peer) -> None:
         """The other machine knows the code."""
         pairing = self._pairing
-        if pairing is None or pairing.ended.is_set():
+        if pairing is None or not pairing.take():
             raise ValueError("the code was used already")
-        pairing.met = self._met(peer)
-        pairing.ended.set()
+        try:
+            pairing.met = await self._met(peer)
+        finally:
+            pairing.end_attempt()
 
     async def join(self, code: str, address: str | None) -> PeerStatus:
         """See the port."""
@@ -236,7 +237,7 @@ class Household:
         host, port = await self._place(address)
         where = f"{host} port {port}"
         try:
-            return self._peer_status(self._met(await join(bare(code), host, port, self._card)))
+            return self._peer_status(await self._met(await join(bare(code), host, port, self._card)))
         except WrongCodeError:
             message = f"the machine at {where} shows another code"
             raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="code", code="wrong_code") from None
@@ -259,24 +260,18 @@ class Household:
         message = f"which machine shows the code is not known, as {said}; name its address with --address"
         raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="address", code="no_pairing_found")
 
-    def _met(self, peer: Peer) -> Peer:
-        """A machine has shown that it may be trusted; raises OSError or ValueError."""
-        kept = self._keep(peer)
+    async def _met(self, peer: Peer) -> Peer:
+        """Know a machine from now on that has shown that it may be trusted; raises OSError or ValueError."""
+        return await asyncio.shield(asyncio.ensure_future(self._keep(peer)))  # who leaves meanwhile leaves no half
+
+    async def _keep(self, peer: Peer) -> Peer:
+        offers = next((each.offers for each in self._paired.peers if each.fingerprint == peer.fingerprint), ())
+        kept = await self._paired.add(replace(peer, offers=offers))
+        self._renew()
+        self._follow(kept)
         log.info("paired with %s at %s", kept.name, kept.address)
         if self._multicast is not None:
             self._multicast.look_again(kept.fingerprint[:NUMBER_CHARACTERS])
-        return kept
-
-    def _keep(self, peer: Peer) -> Peer:
-        """Know a machine from now on, under a name that no other has; raises OSError or ValueError."""
-        others = {each.name for each in self._paired.peers if each.fingerprint != peer.fingerprint}
-        names = (peer.name, *(f"{peer.name[:28]}-{number}" for number in range(2, len(others) + 3)))
-        offers = next((each.offers for each in self._paired.peers if each.fingerprint == peer.fingerprint), ())
-        kept = replace(peer, name=next(each for each in names if each not in others), offers=offers)
-        if kept not in self._paired.peers:
-            self._paired.add(kept)
-            self._renew()
-        self._neighbours.add(kept, self._own.context(ssl.PROTOCOL_TLS_CLIENT, (kept.certificate,)))
         return kept
 
     async def unpair(self, name: str) -> None:
@@ -286,7 +281,10 @@ class Household:
             known = ", ".join(each.name for each in self._paired.peers) or "none"
             message = f"no machine {name[:100]!r} is paired; there are: {known}"
             raise ProxyError(ErrorKind.INVALID_REQUEST, message, param="name")
-        self._paired.remove(peer)
+        await asyncio.shield(asyncio.ensure_future(self._forget(peer)))
+
+    async def _forget(self, peer: Peer) -> None:
+        await self._paired.remove(peer)
         self._renew()
         self._neighbours.remove(peer.fingerprint)
         log.info("%s is no longer paired", peer.name)

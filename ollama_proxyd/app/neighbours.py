@@ -60,7 +60,7 @@ class NeighbourNews(NamedTuple):
     """addresses: where a machine may be, by what is known of it. keep: called when other things are known."""
 
     addresses: Callable[[Peer], Iterable[tuple[str, int]]]
-    keep: Callable[[Peer], None]
+    keep: Callable[[Peer], object]
 
 
 class Neighbours:

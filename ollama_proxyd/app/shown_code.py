@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.house import ATTEMPTS, CODE_DIGITS, PAIRING_S, PairingStatus, Peer
 from ollama_proxyd.services.ports import Clock
 
@@ -20,6 +21,33 @@ class ShownCode:
         self.attempts_left = ATTEMPTS
         self.met: Peer | None = None
         self.ended = asyncio.Event()
+        self._is_taken = False
+
+    def take(self) -> bool:
+        """Whether a machine that knows the code may be kept now; where it is, `end_attempt` is due."""
+        if self._is_taken or self.ended.is_set():
+            return False
+        self._is_taken = True
+        return True
+
+    def end_attempt(self) -> None:
+        """It was kept, or could not be and may try again."""
+        self._is_taken = False
+        if self.met is not None:
+            self.ended.set()
+
+    async def used(self) -> Peer:
+        """Wait for the machine that uses it; raises ProxyError where it has run out, or wrong ones came."""
+        try:
+            async with asyncio.timeout(PAIRING_S):
+                await self.ended.wait()
+        except TimeoutError:
+            message = f"no machine used the code within {PAIRING_S:g} s; begin again"
+            raise ProxyError(ErrorKind.UNAVAILABLE, message, code="pairing_expired") from None
+        if self.met is None:
+            message = f"{ATTEMPTS} wrong codes came, so this one no longer counts; begin again"
+            raise ProxyError(ErrorKind.UNAVAILABLE, message, code="pairing_failed")
+        return self.met
 
     def fail(self) -> None:
         """A wrong code came."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, NamedTuple
 
 from zeroconf import IPVersion, ServiceStateChange
@@ -20,6 +20,8 @@ NUMBER_CHARACTERS = 16
 MOST_HEARD = 64
 """Of so many machines it is known that they are there."""
 RESOLVE_MS = 3000
+LOOK_EVERY_S = 2.0
+"""How often the announcements of one machine are acted upon."""
 _NUMBER = re.compile(r"[0-9a-f]{16}")
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 
@@ -47,7 +49,7 @@ class Multicast:
         port: int,
         interfaces: Collection[str],
         is_known: Callable[[str], bool],
-        heard: Callable[[str, Place], None],
+        heard: Callable[[str, Place], Awaitable[None]],
     ) -> None:
         self._number = number
         self._port = port
@@ -60,6 +62,8 @@ class Multicast:
         self._browser: AsyncServiceBrowser | None = None
         self._others: dict[str, str] = {}
         """The names of other machines' services, by number."""
+        self._is_due: dict[str, bool] = {}
+        """Of those that are looked for, whether they have been announced since; anyone can announce anything."""
         self._tasks = Tasks("multicast")
         self._turn = asyncio.Lock()
 
@@ -112,17 +116,26 @@ class Multicast:
         if number in self._others or len(self._others) < MOST_HEARD:
             self._others[number] = name
             if self._is_known(number):
-                self._tasks.start(f"resolve.{number}", self._tell(number))
+                self.look_again(number)
 
-    async def _tell(self, number: str) -> None:
-        place = await self._resolve(number)
-        if place is not None and number in self._others:
-            self._heard(number, place)
+    async def _look(self, number: str) -> None:
+        try:
+            while self._is_due[number]:
+                self._is_due[number] = False
+                place = await self._resolve(number)
+                if place is not None and number in self._others:
+                    await self._heard(number, place)
+                await asyncio.sleep(LOOK_EVERY_S)
+        finally:
+            del self._is_due[number]
 
     def look_again(self, number: str) -> None:
-        """Tell where a machine is that has been paired just now."""
+        """Tell where a paired machine is, at once if it was not looked for just now."""
         if number in self._others:
-            self._tasks.start(f"resolve.{number}", self._tell(number))
+            is_looked_for = number in self._is_due
+            self._is_due[number] = True
+            if not is_looked_for:
+                self._tasks.start(f"resolve.{number}", self._look(number))
 
     async def pairing(self) -> list[Place]:
         """The machines that show a code now."""

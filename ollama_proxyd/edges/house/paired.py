@@ -1,6 +1,8 @@
 """The paired machines, kept beside the key; readable by their owner alone."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -21,6 +23,7 @@ class Paired:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._turn = asyncio.Lock()
         self.peers: Sequence[Peer] = ()
 
     def read(self) -> None:
@@ -34,17 +37,38 @@ class Paired:
             raise ValueError(f"{self._path} does not hold paired machines; move it away and pair them again")
         self.peers = tuple(kept.peers)
 
-    def add(self, peer: Peer) -> None:
-        """Keep one, in place of one of the same certificate; raises OSError, or ValueError where it is too many."""
-        others = [each for each in self.peers if each.fingerprint != peer.fingerprint]
-        if len(others) >= MOST_PEERS:
-            raise ValueError(f"{MOST_PEERS} machines are paired, which is the most; unpair one first")
-        self._write((*others, peer))
+    async def add(self, peer: Peer) -> Peer:
+        """Keep one, in place of one of the same certificate, under a name that no other has; returns what is kept.
 
-    def remove(self, peer: Peer) -> None:
+        Raises OSError, or ValueError where it is too many.
+        """
+        async with self._turn:
+            others = [each for each in self.peers if each.fingerprint != peer.fingerprint]
+            if len(others) >= MOST_PEERS:
+                raise ValueError(f"{MOST_PEERS} machines are paired, which is the most; unpair one first")
+            kept = replace(peer, name=_free_name(peer.name, {each.name for each in others}))
+            await self._write((*others, kept))
+            return kept
+
+    async def note(self, peer: Peer) -> bool:
+        """Keep what else is known of one, unless it was unpaired meanwhile; whether it is paired. Raises OSError."""
+        async with self._turn:
+            known = next((each for each in self.peers if each.fingerprint == peer.fingerprint), None)
+            if known is not None and known != peer:
+                await self._write([peer if each is known else each for each in self.peers])
+            return known is not None
+
+    async def remove(self, peer: Peer) -> None:
         """Forget one; raises OSError."""
-        self._write([each for each in self.peers if each.fingerprint != peer.fingerprint])
+        async with self._turn:
+            await self._write([each for each in self.peers if each.fingerprint != peer.fingerprint])
 
-    def _write(self, peers: Sequence[Peer]) -> None:
-        write_private(self._path, msgspec.json.encode(_File(FORMAT, list(peers))))
+    async def _write(self, peers: Sequence[Peer]) -> None:
+        content = msgspec.json.encode(_File(FORMAT, list(peers)))
+        await asyncio.to_thread(write_private, self._path, content)
         self.peers = tuple(peers)
+
+
+def _free_name(name: str, others: Collection[str]) -> str:
+    names = (name, *(f"{name[:28]}-{number}" for number in range(2, len(others) + 3)))
+    return next(each for each in names if each not in others)

@@ -6,7 +6,7 @@ follows, each machine's certificate, name and port, is sealed by the key that th
 
 import asyncio
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import msgspec
@@ -37,7 +37,9 @@ class WrongCodeError(Exception):
 class Host:
     """Shows a code, and waits for who knows it."""
 
-    def __init__(self, code: str, card: Card, met: Callable[[Peer], None], failed: Callable[[], None]) -> None:
+    def __init__(
+        self, code: str, card: Card, met: Callable[[Peer], Awaitable[None]], failed: Callable[[], None]
+    ) -> None:
         self._code = code.encode()
         self._card = card
         self._met = met
@@ -80,7 +82,7 @@ class Host:
         except WrongCodeError:
             self._failed()
             return
-        self._met(peer)
+        await self._met(peer)
         await _write(writer, _sealed(key, _HOST, msgspec.json.encode(self._card)))
 
 

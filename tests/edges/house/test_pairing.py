@@ -5,7 +5,7 @@ import contextlib
 import errno
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -31,6 +31,9 @@ class Machine:
         self.met: list[Peer] = []
         self.wrong = 0
 
+    async def meet(self, peer: Peer) -> None:
+        self.met.append(peer)
+
     def fail(self) -> None:
         self.wrong += 1
 
@@ -46,9 +49,9 @@ def laptop(tmp_path: Path) -> Machine:
 
 
 @asynccontextmanager
-async def shown(machine: Machine, meet: Callable[[Peer], None] | None = None) -> AsyncIterator[int]:
+async def shown(machine: Machine, meet: Callable[[Peer], Awaitable[None]] | None = None) -> AsyncIterator[int]:
     port = free_port()
-    host = Host(CODE, machine.card, meet or machine.met.append, machine.fail)
+    host = Host(CODE, machine.card, meet or machine.meet, machine.fail)
     await host.open(port)
     yield port
     await host.close()
@@ -156,14 +159,14 @@ def test_the_certificate_tells_nothing_of_its_machine(desktop: Machine) -> None:
     assert b"desktop" not in der
 
 
-def test_paired_machines_are_kept(tmp_path: Path, laptop: Machine) -> None:
+async def test_paired_machines_are_kept(tmp_path: Path, laptop: Machine) -> None:
     peer = Peer(laptop.identity.fingerprint, "laptop", laptop.identity.certificate, "10.0.0.2", 11484)
-    Paired(tmp_path / "peers.json").add(peer)
+    await Paired(tmp_path / "peers.json").add(peer)
     kept = Paired(tmp_path / "peers.json")
     kept.read()
     assert kept.peers == (peer,)
     assert (tmp_path / "peers.json").stat().st_mode & 0o777 == 0o600
-    kept.remove(peer)
+    await kept.remove(peer)
     kept.read()
     assert kept.peers == ()
 
