@@ -33,8 +33,8 @@ class ModeGroup(click.Group):
             try:
                 return super().resolve_command(ctx, args)
             except click.UsageError as unknown:
-                unknown.message += f" {error}"  # it may have been meant as a mode
-                raise
+                message = f"{unknown.format_message()} {error}"  # it may have been meant as a mode
+                raise click.UsageError(message, ctx) from error
         return "set", set_, args
 
 
