@@ -37,20 +37,20 @@ class DailyBudget:
         self._history = history
         self._governor = governor
         self._clock = clock
-        self._settings = settings
+        self.settings: Cell[BudgetSettings] = Cell(settings)
         self._date = clock.local_date()
         self._before_j = 0.0
         """What the history has of this date that the accounts do not: from before the daemon started."""
         self._tasks: Tasks | None = None
         self.reason: Cell[Reason | None] = Cell(None)
         """What the end of the budget means, None while some is left."""
-        energy.booked.listen(lambda _: self.look() if self._settings.daily_limit_wh else None)
+        energy.booked.listen(lambda _: self.look() if self.settings.value.daily_limit_wh else None)
 
     @property
     def now(self) -> Budget:
         """The budget at this moment."""
         why = self._history.store.trouble
-        told = budget(self._settings, self._before_j + self._own_j, is_overruled=self._governor.is_cap_overruled)
+        told = budget(self.settings.value, self._before_j + self._own_j, is_overruled=self._governor.is_cap_overruled)
         return told if why is None else replace(told, incomplete=Reason("budget_since_start", reason=why))
 
     def follow(self, system: Cell[SystemState], tasks: Tasks) -> None:
@@ -62,7 +62,7 @@ class DailyBudget:
 
     def reconfigure(self, settings: BudgetSettings) -> None:
         """Apply another limit at once."""
-        self._settings = settings
+        self.settings.set(settings)
         self.look()
 
     def look(self) -> None:
@@ -72,7 +72,7 @@ class DailyBudget:
             if self._tasks is not None:
                 self._tasks.start("budget.day", self._recall())  # a clock that was set back shows a day again
         reason = self.now.reason
-        is_ultra = reason is not None and self._settings.when_reached is WhenReached.ULTRA
+        is_ultra = reason is not None and self.settings.value.when_reached is WhenReached.ULTRA
         self._governor.cap(Reason("budget_ultra", **reason.values) if reason is not None and is_ultra else None)
         if reason is not None and self.reason.value is None:
             log.warning("%s", reason)
@@ -82,7 +82,7 @@ class DailyBudget:
         """Why a request is refused for now, None where it is not."""
         if (
             hints.priority is not Priority.BEST_EFFORT
-            or self._settings.when_reached is not WhenReached.REFUSE_BACKGROUND
+            or self.settings.value.when_reached is not WhenReached.REFUSE_BACKGROUND
         ):
             return None
         self.look()

@@ -48,7 +48,7 @@ class PowerSaver:
         self._choice: Choice | None = None
         self._changed_s = 0.0
         self.is_wanted: Cell[bool] = Cell(False)
-        self.is_held = False
+        self.holding: Cell[bool] = Cell(False)
         self.answers = 0
         """How many ran under a hold, as far as they were measured."""
         self.saved_j = 0.0
@@ -56,6 +56,11 @@ class PowerSaver:
         attempts = partial(fleet.sent.listen, self._note_sent), partial(fleet.attempts.listen, self._note_ended)
         self._ear = Ear(*attempts, partial(energy.booked.listen, self._note_booked))
         """Listens from the first time that the profile may be held."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the profile is held now."""
+        return self.holding.value
 
     def follow(self, system: Cell[SystemState], tasks: Tasks) -> None:
         """Look again at each change of the machine and of the mode."""
@@ -71,11 +76,13 @@ class PowerSaver:
 
     def held(self) -> None:
         """The profile is held now, for all that runs."""
-        self.is_held, self._changed_s = True, self._clock.monotonic()
+        self._changed_s = self._clock.monotonic()
+        self.holding.set(True)
 
     def let_go(self) -> None:
         """The hold is given back, or lost with the bus."""
-        self.is_held, self._changed_s = False, self._clock.monotonic()
+        self._changed_s = self._clock.monotonic()
+        self.holding.set(False)
         self._look()
 
     def overruled(self, profile: str) -> None:

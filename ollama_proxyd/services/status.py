@@ -58,7 +58,7 @@ def snapshot(services: Services) -> Status:
 def unloading(services: Services) -> UnloadingStatus:
     """What unloading early has saved."""
     savings = services.keeper.savings
-    return UnloadingStatus(savings.unloads, savings.saved_j)
+    return UnloadingStatus(savings.unloads.value, savings.saved_j)
 
 
 def power_saver(services: Services) -> PowerSaverStatus:
@@ -150,7 +150,8 @@ class StatusFollower:
 
     async def follow(self, services: Services) -> None:
         """Note every change of the services; never returns."""
-        topics = (services.ledger.routed, services.ledger.outcomes, services.engine_news)
+        ledger, energy = services.ledger, services.energy
+        topics = (ledger.routed, ledger.outcomes, energy.booked, services.engine_news)
         stops = [topic.listen(lambda _: self.note(urgent=False)) for topic in topics]
         try:
             await asyncio.gather(
@@ -163,6 +164,9 @@ class StatusFollower:
                 self.watch(services.settings.tuning.changes(), urgent=True),
                 self.watch(services.features.wishes.changes(), urgent=True),
                 self.watch(services.budget.reason.changes(), urgent=True),
+                self.watch(services.budget.settings.changes(), urgent=True),
+                self.watch(services.power_saver.holding.changes(), urgent=False),
+                self.watch(services.keeper.savings.unloads.changes(), urgent=False),
                 self.watch(rest_ends(services.fleet.views, services.clock), urgent=False),
             )
         finally:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ollama_proxyd.core.policy.residence import CARDS, Upkeep
 from ollama_proxyd.core.readings import DeviceState, PowerState
+from ollama_proxyd.services.cell import Cell
 from ollama_proxyd.services.ports import Clock
 
 
@@ -35,7 +36,7 @@ class TailSavings:
         self._clock = clock
         self._running: dict[object, _Running] = {}
         self._settled_j = 0.0
-        self.unloads = 0
+        self.unloads: Cell[int] = Cell(0)
         """How many models were unloaded before the engine itself would have done it."""
 
     @property
@@ -49,7 +50,7 @@ class TailSavings:
         self.end(at)
         now_s = self._clock.monotonic()
         if until_s > now_s:
-            self.unloads += 1
+            self.unloads.set(self.unloads.value + 1)
             device_id = None if device is None else device.id
             self._running[at] = _Running(until_s, costs, device_id, _saves(device), now_s)
 

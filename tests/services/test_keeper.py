@@ -357,7 +357,7 @@ async def test_what_unloading_saved_is_counted_and_loading_again_is_taken_off(be
     await pass_by(50.0)
     savings = bench.services.keeper.savings
     lost_j = savings.saved_j - 9.0 * (bench.clock.monotonic() - began_s)
-    assert (savings.unloads, lost_j) == (1, pytest.approx(0.0, abs=30.0))
+    assert (savings.unloads.value, lost_j) == (1, pytest.approx(0.0, abs=30.0))
     saved_j = savings.saved_j
     await bench.ask()
     assert savings.saved_j == pytest.approx(saved_j - AGAIN_J, abs=1.0)

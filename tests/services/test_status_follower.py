@@ -1,7 +1,9 @@
 """The follower of the status hears of what time alone changes."""
 
 import asyncio
+from functools import partial
 
+from ollama_proxyd.core.budget import BudgetSettings
 from ollama_proxyd.services.status import StatusFollower, snapshot
 from ollama_proxyd.services.tasks import Tasks
 from tests.fakes import FakeClock, reference_fleet, services_of
@@ -29,3 +31,20 @@ async def test_the_end_of_each_rest_is_a_change() -> None:
         await asyncio.sleep(1)
         assert resting() == ["npu", "cpu"]
         assert [await next_resting(), await next_resting()] == [["npu"], []]
+
+
+async def test_what_changes_without_a_request_is_a_change() -> None:
+    services = await services_of(*reference_fleet(), clock=FakeClock())
+    news, savings = StatusFollower(), services.keeper.savings
+    async with Tasks("news") as tasks:
+        tasks.start("follow", news.follow(services))
+        await asyncio.sleep(1)
+        for change in (
+            partial(services.budget.reconfigure, BudgetSettings(20.0)),
+            services.power_saver.held,
+            services.power_saver.let_go,
+            partial(savings.unloads.set, 1),
+        ):
+            news.clear()
+            change()
+            assert await news.wait(0.01, 5.0), change

@@ -61,12 +61,16 @@ class Routing:
 
     async def follow(self) -> None:
         """Tell every change from now on; never returns."""
-        forget = (self._ledger.routed.listen(self._note_routed), self._ledger.outcomes.listen(lambda _: self._move()))
+        services = self._services
+        topics = (self._ledger.outcomes, services.energy.booked)  # joules may be known only after the end
+        forget = [self._ledger.routed.listen(self._note_routed), *(each.listen(self._move) for each in topics)]
+        cells = (services.budget.reason, services.budget.settings)
+        levers = (services.power_saver.holding, services.keeper.savings.unloads)
         try:
             await asyncio.gather(
                 calmly(self._moved, lambda _: self.exported.tell(), self._clock),
                 self._await_midnight(),
-                self._services.budget.reason.follow(lambda _: self._move()),
+                *(each.follow(self._move) for each in (*cells, *levers)),
             )
         finally:
             for each in forget:
@@ -79,7 +83,7 @@ class Routing:
             await self._clock.sleep(min(max(left_s, 1.0), LONGEST_SLEEP_S))
             self._move()
 
-    def _move(self) -> None:
+    def _move(self, _: object = None) -> None:
         self._moved.set(self._moved.value + 1)
 
     def _note_routed(self, routed: RequestRouted) -> None:

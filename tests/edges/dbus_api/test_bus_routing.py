@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from dbus_fast import Variant
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.budget import BudgetSettings
 from ollama_proxyd.core.digits import shortened
+from ollama_proxyd.core.energy import Account, Source
+from ollama_proxyd.core.energy_sums import Sums
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.frontend_settings import FrontendSettings
 from ollama_proxyd.core.frontends import Frontend
@@ -18,6 +21,7 @@ from ollama_proxyd.core.policy.decision_fields import decision_fields
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import Reading, SystemState
 from ollama_proxyd.core.requests import Hints
+from ollama_proxyd.services.energy import EnergyAccounts
 from tests.edges.dbus_api.bus_desk import ENDPOINT, GRPC_ENDPOINT, Desk, Program, Refused, paused
 from tests.fakes import FakeBackend, words
 
@@ -236,6 +240,33 @@ async def test_the_budget_of_the_day_is_told_as_soon_as_a_reload_sets_it(program
     assert not {"budget_watt_hours", "budget_reason"} & today.keys()
     desk.services.budget.reconfigure(BudgetSettings(20.0))
     assert (await program.get_all("Routing"))["Today"]["budget_watt_hours"] == 20
+
+
+async def test_what_changes_today_without_a_request_is_told_when_it_does(
+    program: Program, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit by a reload, joules that are known only after the end, and what the daemon's own levers did."""
+    services = desk.services
+    attempts: list[AttemptEnded] = []
+    services.fleet.attempts.listen(attempts.append)
+    await desk.request(target="npu")
+    desk.clock.advance(1)
+    await program.heard()
+
+    async def told() -> list[dict[str, Any]]:
+        desk.clock.advance(1)
+        return await program.heard_changes("Routing")
+
+    services.budget.reconfigure(BudgetSettings(20.0))
+    assert [each["Today"]["budget_watt_hours"] for each in await told()] == [20]
+    services.power_saver.held()
+    assert [each["Savings"]["power_saver_held"] for each in await told()] == [True]
+    services.keeper.savings.unloads.set(1)
+    assert [each["Savings"]["unloaded_models"] for each in await told()] == [1]
+    key = "npu", Account.ACTIVE, Source.MEASURED
+    monkeypatch.setattr(EnergyAccounts, "totals", Sums({key: 50.0}, {key: 1.0}))
+    services.energy.booked.publish(attempts[0])
+    assert [each["Today"]["energy_joules"] for each in await told()] == [50]
 
 
 async def test_where_a_request_went_is_told_when_its_answer_begins_and_only_then(

@@ -325,7 +325,7 @@ async def test_a_body_that_is_refused_is_counted_and_logged(serve: Serve, caplog
 
 async def test_what_early_unloading_saved_is_shown(serve: Serve) -> None:
     site = await serve()
-    site.services.keeper.savings.unloads = 3
+    site.services.keeper.savings.unloads.set(3)
     value = await scrape(site)
     assert value("models_unloaded") == 3
     assert value("unloading_saved_joules") == 0
