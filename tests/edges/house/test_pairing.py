@@ -92,7 +92,7 @@ async def test_who_shows_a_wrong_code_is_not_trusted(desktop: Machine, laptop: M
 
 
 async def test_what_cannot_be_kept_is_not_answered(desktop: Machine, laptop: Machine) -> None:
-    def full(_: Peer) -> None:
+    async def full(_: Peer) -> None:
         raise ValueError("too many")
 
     async with shown(desktop, full) as port:
