@@ -15,7 +15,7 @@ from ollama_proxyd.core.history import MakeRow, Row, Values
 from ollama_proxyd.core.prewarm import Habits
 from ollama_proxyd.core.reasons import Reason
 from ollama_proxyd.edges.storage import history_queries
-from ollama_proxyd.edges.storage.history_file import HistoryFile
+from ollama_proxyd.edges.storage.history_file import HistoryFile, is_damaged
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class KeptHistory:
         if not rows and odd is None:
             return
         try:
-            refused = self._file.add(rows)
+            refused = _tried(lambda: self._file.add(rows))
         except (sqlite3.Error, OSError) as error:
             self._unwritten = rows
             self._note(error)
@@ -108,7 +108,7 @@ class KeptHistory:
     def _answer(self, ask: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         self._write()
         try:
-            return self._file.read(ask)
+            return _tried(lambda: self._file.read(ask))
         except (sqlite3.Error, OSError) as error:
             self._note(error)
             return otherwise
@@ -152,6 +152,16 @@ class NoHistory:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _tried(work: Callable[[], T]) -> T:
+    """What comes of it: the first try sets a damaged file aside, the second has a new one."""
+    try:
+        return work()
+    except sqlite3.DatabaseError as error:
+        if not is_damaged(error):
+            raise
+        return work()
 
 
 def _what(error: Exception) -> str:
