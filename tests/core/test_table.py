@@ -1,6 +1,7 @@
 """A decision looks at few backends in full, and comes to the order that pricing all of them would give."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -14,7 +15,7 @@ from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy import least_costs
 from ollama_proxyd.core.policy import rank as ranking
 from ollama_proxyd.core.policy import table as tables
-from ollama_proxyd.core.policy.cost import Candidate, Demand, price
+from ollama_proxyd.core.policy.cost import Candidate, Demand, Line, line, price
 from ollama_proxyd.core.policy.decision import Ranked
 from ollama_proxyd.core.policy.mode_limits import tier
 from ollama_proxyd.core.policy.query import Query
@@ -294,12 +295,14 @@ def test_a_place_from_the_end_and_a_part_are_those_of_the_whole() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(("learns", "begins", "ends", "loads", "fails")), st.integers(0, 3)), max_size=8)
+    st.lists(st.tuples(st.sampled_from(("learns", "begins", "ends", "loads", "fails")), st.integers(0, 3)), max_size=8),
+    st.booleans(),
 )
-def test_a_table_that_was_followed_is_that_of_the_moment(changes: list[tuple[str, int]]) -> None:
+def test_a_table_that_was_followed_is_that_of_the_moment(changes: list[tuple[str, int]], are_equal: bool) -> None:
     tables._tables.clear()
     shown = [dict[str, Speed]() for _ in range(4)]
-    fleet = [replace(view, speeds=speeds) for view, speeds in zip(many(4), shown, strict=True)]
+    first = many(4 * 4)[::4] if are_equal else many(4)
+    fleet = [replace(view, speeds=speeds) for view, speeds in zip(first, shown, strict=True)]
     answer = Answer(ttft_s=0.2, decode_tps=40.0, output_tokens=90.0)
     for moment, (change, at) in enumerate((("starts", 0), *changes)):
         view = fleet[at]
@@ -316,6 +319,38 @@ def test_a_table_that_was_followed_is_that_of_the_moment(changes: list[tuple[str
         tables._tables.clear()
         assert followed == tuple(rank(QUERY, tuple(fleet), UNKNOWN_SYSTEM, setting(Mode.BALANCED)).ranked)
         tables._tables.update(remembered)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from((None, (), (LoadedModel(TINY.name),)))), min_size=4))
+def test_of_a_few_that_cost_the_same_the_first_by_name_stands_first(
+    states: list[tuple[int, tuple[LoadedModel, ...] | None]],
+) -> None:
+    tables._tables.clear()
+    fleet = many(4 * 4)[::4]
+    for at, (in_flight, loaded) in enumerate(states):
+        changed = replace(fleet[at % 4], in_flight=in_flight, loaded=loaded)
+        fleet = (*fleet[: at % 4], changed, *fleet[at % 4 + 1 :])
+        found = assess(QUERY, fleet, UNKNOWN_SYSTEM, setting(Mode.EFFICIENCY))
+        assert tuple(ranking._ordered(found)[0]) == ranking._order(found.table.in_fleet, found)[0]
+
+
+def test_of_a_few_backends_one_that_has_changed_is_priced_and_no_line_of_it_is_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = list[str]()
+
+    def noting(candidate: Candidate, *others: Any) -> Line:
+        drawn.append(candidate.view.spec.id)
+        return line(candidate, *others)
+
+    monkeypatch.setattr(least_costs, "line", noting)
+    tables._tables.clear()
+    fleet = many(4)
+    for busy, count in ((0, 4), (1, 0), (2, 0), (4, 4)):
+        drawn.clear()
+        changed = tuple([replace(view, in_flight=1) for view in fleet[:busy]])
+        rank(QUERY, changed + fleet[busy:], UNKNOWN_SYSTEM, setting())
+        assert len(drawn) == count
 
 
 @given(fleets, queries, modes, machines)

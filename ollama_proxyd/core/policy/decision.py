@@ -157,9 +157,10 @@ class Ranking(Sequence[Ranked]):
     @overload
     def __getitem__(self, at: slice) -> Sequence[Ranked]: ...
     def __getitem__(self, at: int | slice) -> Ranked | Sequence[Ranked]:
-        found, count = self._found, len(self.backend_ids)
+        found = self._found
         if isinstance(at, int) and 0 <= at < len(found):
             return found[at]
+        count = len(self.backend_ids)
         needed = at.indices(count)[1] if isinstance(at, slice) else range(count)[at] + 1
         found += islice(self._rest, max(needed - len(found), 0))
         return found[at]

@@ -10,6 +10,11 @@ from ollama_proxyd.core.policy.cost import NEXT_TURN, Candidate, Demand, Line, L
 from ollama_proxyd.core.policy.crowd import Crowd, Neighbour, Neighbours, Working
 from ollama_proxyd.core.workload import most_sharing
 
+FEW = 8
+"""Of so many backends each that has changed is priced in full: that takes no longer than to draw its line anew."""
+MOST_STALE = 2
+"""So many of them; where more have changed the lines of all are drawn anew."""
+
 Alone: TypeAlias = tuple[Candidate, BackendView, Crowd]
 
 
@@ -123,20 +128,35 @@ class Lines:
         own = {fit.numbers.get(each) for each in (*asked.waits_s, *asked.cached_tokens)}
         return [None if number in own else each for number, each in enumerate(found)]
 
-    def least_costs(self, asked: Demand, fit: Fit, working: Working) -> list[float]:
-        """What a request costs at least on each, in their order, while these are at work."""
+    def least_costs(
+        self, asked: Demand, fit: Fit, working: Working, cost_j: Callable[[int], float] | None = None
+    ) -> list[float]:
+        """What a request costs at least on each, in their order, while these are at work.
+
+        Of a few that have changed it is what `cost_j` tells, where that is given: their whole cost.
+        """
         prices = asked.price_of_time_w, asked.others_price_w
         key = LineKey(context_of(asked.prompt_tokens), *prices, bool(asked.followers))
-        drawn, write = self._of(key, fit, working), asked.output_tokens
+        most = MOST_STALE if cost_j is not None and fit.size <= FEW and not asked.cached_tokens else 0
+        drawn = self._of(key, fit, working, most)
+        costs = self._by_lines(drawn, key, asked, (fit, working))
+        if cost_j is not None:
+            for number in drawn.stale:
+                costs[number] = cost_j(number)
+        return costs
+
+    def _by_lines(self, drawn: _Drawn, key: LineKey, asked: Demand, there: tuple[Fit, Working]) -> list[float]:
+        """The same by the lines alone."""
+        (fit, working), write = there, asked.output_tokens
         costs, reading = _alone(drawn.costs, asked), _Reading(drawn.lines, asked.prompt_tokens)
         if asked.cached_tokens:
-            self._note_cached(reading, key, asked, (fit, working))
+            self._note_cached(reading, key, asked, there)
             reading.lower(costs)
         for at in [at for at, each in enumerate(drawn.lines) if each.sparing is not None]:
             costs[at] -= drawn.lines[at].most_spared_j(asked.now_s)
         for chip, numbers in fit.shared.items() if working else ():
-            if (there := working.get(chip)) is not None:
-                count, second_j = len(there.each), _second_j(there, asked.others_price_w)
+            if (beside := working.get(chip)) is not None:
+                count, second_j = len(beside.each), _second_j(beside, asked.others_price_w)
                 for at in numbers:
                     each = drawn.lines[at]
                     costs[at] += each.slowed * reading.work_s(at, write) * (each.work_w * count + second_j)
@@ -159,10 +179,10 @@ class Lines:
             if (number := there[0].numbers.get(backend_id)) is not None and found.lines[number].is_loaded:
                 found.cached[number] = by_tokens[tokens][number], asked.prompt_tokens - tokens
 
-    def _of(self, key: LineKey, fit: Fit, working: Working) -> _Drawn:
-        """The lines of all that are fit, those that have changed drawn anew."""
+    def _of(self, key: LineKey, fit: Fit, working: Working, most_stale: int = 0) -> _Drawn:
+        """The lines of all that are fit, drawn anew where more have changed than may be left as they were."""
         known = self._drawn.get(key)
-        if known is not None and not known.stale:
+        if known is not None and len(known.stale) <= most_stale:
             return known
         if known is None:
             lines = [self._draw(number, key, fit, working) for number in range(fit.size)]

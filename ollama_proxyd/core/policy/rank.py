@@ -16,6 +16,7 @@ from ollama_proxyd.core.policy.decision import Decision, Ranked, Ranking, Reject
 from ollama_proxyd.core.policy.decision_reason import why_chosen, why_none
 from ollama_proxyd.core.policy.eligibility import LimitRule, Situation, limit_rules
 from ollama_proxyd.core.policy.failing import failing_of, may_be_tried, why_aside
+from ollama_proxyd.core.policy.least_costs import FEW
 from ollama_proxyd.core.policy.mode_limits import (
     Tier,
     beyond,
@@ -95,15 +96,8 @@ def decide(assessment: Assessment) -> Decision:
     aside = _set_aside(assessment, last_resort) if assessment.failing else ()
     rejected = table.unable + limited + aside
     reason = why_chosen(situation, asked, ranked, is_any_within=bool(within)) if ranked else why_none(query, rejected)
-    return Decision(
-        ranked=ranked,
-        rejected=rejected,
-        mode=setting.chosen,
-        effective_mode=setting.effective,
-        mode_reason=setting.reason,
-        reason=reason,
-        expected_tokens=asked.output_tokens,
-    )
+    modes = setting.chosen, setting.effective, setting.reason
+    return Decision(ranked, rejected, *modes, reason, expected_tokens=asked.output_tokens)
 
 
 def _ordered(assessment: Assessment) -> tuple[Sequence[Ranked], tuple[Rejected, ...], Sequence[float]]:
@@ -114,8 +108,9 @@ def _ordered(assessment: Assessment) -> tuple[Sequence[Ranked], tuple[Rejected, 
         return *_order([each for each in table.in_fleet if each.view.spec.id not in aside], assessment), ()
     if len(table.order) == 1 and not aside:
         return (_priced(table.candidate(0), assessment),), (), ()
-    least_j = table.least_costs(assessment.asked)
-    return _ranking(assessment, least_j, aside), (), least_j
+    priced = _Priced(assessment)
+    least_j = table.least_costs(assessment.asked, priced.cost_j)
+    return _ranking(priced, least_j, aside), (), least_j
 
 
 def _ids_of(failing: Sequence[Candidate]) -> AbstractSet[str]:
@@ -128,9 +123,9 @@ def _may_refuse(assessment: Assessment) -> bool:
     return assessment.table.is_endangered or is_strict(situation) or bool(limit_rules(situation.query))
 
 
-def _ranking(assessment: Assessment, least_j: Sequence[float], aside: AbstractSet[str]) -> Ranking:
+def _ranking(priced: "_Priced", least_j: Sequence[float], aside: AbstractSet[str]) -> Ranking:
     """The same as `_order` for a request that nothing refuses, each priced when it is asked for."""
-    table, priced = assessment.table, _Priced(assessment)
+    table = priced.assessment.table
     groups = _groups(priced, least_j, aside)
 
     def by_least(count: int) -> list[str]:
@@ -155,6 +150,10 @@ class _Priced(dict[int, Ranked]):
     def __missing__(self, number: int) -> Ranked:
         found = self[number] = _priced(self.assessment.table.candidate(number), self.assessment)
         return found
+
+    def cost_j(self, number: int) -> float:
+        """What it costs on one."""
+        return self[number].cost_j
 
 
 def _groups(priced: _Priced, least_j: Sequence[float], aside: AbstractSet[str]) -> list[Sequence[int]]:
@@ -185,11 +184,17 @@ def _cheapest(least_j: Sequence[float], numbers: Sequence[int], priced: _Priced)
 
 
 def _in_order(least_j: Sequence[float], numbers: Sequence[int], priced: _Priced) -> Iterator[Ranked]:
-    """Some backends, the cheapest first, by what each costs at least: one is priced as soon as it may come next."""
+    """Some backends, the cheapest first, by what each costs at least: one is priced as soon as it may come next.
+
+    Of many alike the least costs are the same and the first comes first; of a few some are known in full.
+    """
+    is_few = len(least_j) <= FEW
+    equal = _EQUAL if is_few else -_EQUAL
+    alike = [None] * len(least_j) if is_few else priced.assessment.table.alike(priced.assessment.asked)
     is_sorted = isfinite(sum([least_j[number] for number in numbers]))
-    found = Cheapest(priced.__getitem__, priced.assessment.table.alike(priced.assessment.asked))
+    found = Cheapest(priced.__getitem__, alike)
     for number in sorted(numbers, key=least_j.__getitem__) if is_sorted else numbers:
-        while is_sorted and (best_j := found.least_j) is not None and least_j[number] >= best_j - _EQUAL * abs(best_j):
+        while is_sorted and (best_j := found.least_j) is not None and least_j[number] >= best_j + equal * abs(best_j):
             yield found.take()
         found.add(number)
     while found.least_j is not None:
@@ -246,7 +251,8 @@ def best_under(assessment: Assessment, setting: ModeSetting) -> Ranked | None:
         return ranked[0] if ranked else None
     if len(found.table.order) == 1 and not found.failing:
         return _priced(found.table.candidate(0), found)
-    least_j, priced = found.table.least_costs(found.asked), _Priced(found)
+    priced = _Priced(found)
+    least_j = found.table.least_costs(found.asked, priced.cost_j)
     groups = _groups(priced, least_j, _ids_of(found.failing))
     return _cheapest(least_j, groups[0], priced) if groups else None
 

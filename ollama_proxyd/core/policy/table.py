@@ -122,9 +122,9 @@ class Table(NamedTuple):
         fit = map(self.entries.__getitem__, self.order)
         return [each.view.speeds.get(each.model.name) for each in fit if type(each) is Candidate]
 
-    def least_costs(self, asked: Demand) -> list[float]:
-        """What a request costs at least on each that is fit, in their order."""
-        return self.lines.least_costs(asked, self._fit, self.working)
+    def least_costs(self, asked: Demand, cost_j: Callable[[int], float] | None = None) -> list[float]:
+        """What a request costs at least on each that is fit, in their order; `cost_j` may tell what it costs there."""
+        return self.lines.least_costs(asked, self._fit, self.working, cost_j)
 
     def alike(self, asked: Demand) -> Sequence[int | None]:
         """The same number for those on which a request costs the same, None for those without their like."""
