@@ -1,23 +1,25 @@
-"""A client's JSON body before its fields are read: no number that cannot be held, and no half letters."""
+"""A client's JSON body before its fields are read: no number that cannot be held, in UTF-8, and no half letters."""
 
+from codecs import getincrementaldecoder
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.dialects.framing.doubles import all_fit
 from ollama_proxyd.dialects.framing.jsonbody import decode_fields, invalid_request
-from ollama_proxyd.dialects.framing.lenient import without_half_letters
+from ollama_proxyd.dialects.framing.lenient import PIECE_BYTES, without_half_letters
 
 T = TypeVar("T")
 
 
 def received(body: bytes, parse: Callable[[bytes], T]) -> T:
-    """What a parser makes of a body, half a surrogate pair in it read as U+FFFD.
+    """What a parser makes of a body, half a surrogate pair and bytes that are not UTF-8 in it read as U+FFFD.
 
-    Only a body that is refused, or may hold one as bytes, is searched: to do so takes as long as to read it.
+    Engines fail over such bytes in a text that passes unread, and would be blamed for it. Escapes are searched only in
+    a body that is refused: to do so takes as long as to read it.
     """
-    if b"\xed" in body:
-        body = without_half_letters(body)
+    if not _is_utf8(body):
+        body = without_half_letters(body).decode(errors="replace").encode()
     try:
         return _checked(body, parse)
     except ProxyError as error:
@@ -27,6 +29,19 @@ def received(body: bytes, parse: Callable[[bytes], T]) -> T:
         if mended == body:
             raise
     return _checked(mended, parse)
+
+
+def _is_utf8(body: bytes) -> bool:
+    if body.isascii():
+        return True
+    decoder = getincrementaldecoder("utf-8")()
+    try:
+        for begin in range(0, len(body), PIECE_BYTES):
+            decoder.decode(body[begin : begin + PIECE_BYTES])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _checked(body: bytes, parse: Callable[[bytes], T]) -> T:

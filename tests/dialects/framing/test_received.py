@@ -58,6 +58,21 @@ def test_half_a_letter_is_read_as_the_replacement_character(half: bytes) -> None
     assert read["more"] == '\\ud83d "é'
 
 
+@pytest.mark.parametrize("odd", [b"\xff", b"caf\xe9", b"\xc3", b"\xed\xa0\xbd", b"\xf0\x9f\x98"])
+@pytest.mark.parametrize("before", [b"", b"x" * (lenient.PIECE_BYTES - 10)])
+def test_bytes_that_are_not_utf_8_reach_no_engine(odd: bytes, before: bytes) -> None:
+    body = received(b'{"text":"%b%b","more":"\xc3\xa9"}' % (before, odd), kept)
+    read = json.loads(body.decode())
+    assert "\ufffd" in read["text"]
+    assert read["more"] == "é"
+
+
+def test_a_letter_on_the_border_of_two_pieces_is_whole() -> None:
+    for before in range(lenient.PIECE_BYTES - 16, lenient.PIECE_BYTES):
+        body = b'{"text":"%b\xf0\x9f\x98\x80"}' % (b"x" * before)
+        assert received(body, kept) is body
+
+
 @given(ANY_JSON)
 def test_a_body_without_either_is_the_same_object(value: Any) -> None:
     body = json.dumps({"x": value}).encode()
