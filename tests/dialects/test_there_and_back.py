@@ -27,6 +27,7 @@ from ollama_proxyd.core.requests import (
 from ollama_proxyd.dialects.anthropic.dialect import Anthropic
 from ollama_proxyd.dialects.base import Dialect, Stamps
 from ollama_proxyd.dialects.framing.gathering import joined
+from ollama_proxyd.dialects.framing.numbers import MOST_TOKENS
 from ollama_proxyd.dialects.ollama.dialect import Ollama
 from ollama_proxyd.dialects.openai.responses.engine import NativeResponses
 from ollama_proxyd.edges.backends.engines import engine_of
@@ -54,7 +55,7 @@ WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 NAMES = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
 ARGUMENTS = st.dictionaries(NAMES, WORDS | st.integers(-(2**53), 2**53) | st.booleans() | st.none(), max_size=3)
 CALLS = st.lists(st.tuples(NAMES, ARGUMENTS), max_size=3)
-COUNTS = st.integers(1, 2**31)
+COUNTS = st.integers(1, MOST_TOKENS)
 OPTIONS = st.fixed_dictionaries(
     {},
     optional={

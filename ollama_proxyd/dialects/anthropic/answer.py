@@ -4,7 +4,7 @@ import msgspec
 
 from ollama_proxyd.core.events import FinishReason, Usage
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.dialects.framing.numbers import count
+from ollama_proxyd.dialects.framing.numbers import token_count
 from ollama_proxyd.dialects.framing.reported import is_reported
 
 
@@ -89,10 +89,10 @@ def merged(usage: Usage, told: WireUsage | None) -> Usage:
     """The usage with what an event adds; input tokens come without those of the cache."""
     if told is None:
         return usage
-    prompt, cached = count(told.input_tokens), count(told.cache_read_input_tokens)
-    completion = count(told.output_tokens)
+    prompt, cached = token_count(told.input_tokens), token_count(told.cache_read_input_tokens)
+    completion = token_count(told.output_tokens)
     if prompt is not None:
-        prompt += (cached or 0) + (count(told.cache_creation_input_tokens) or 0)
+        prompt += (cached or 0) + (token_count(told.cache_creation_input_tokens) or 0)
     return Usage(
         usage.prompt_tokens if prompt is None else prompt,
         usage.completion_tokens if completion is None else completion,

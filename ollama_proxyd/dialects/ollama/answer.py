@@ -7,12 +7,12 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.arguments import object_of
 from ollama_proxyd.dialects.framing.jsonbody import readable
 from ollama_proxyd.dialects.framing.logprobs import AnswerToken
-from ollama_proxyd.dialects.framing.numbers import count, seconds
+from ollama_proxyd.dialects.framing.numbers import seconds, token_count
 from ollama_proxyd.dialects.framing.reported import Report, failed_ending
 
 _S_PER_NS = 1e-9
 _NOTHING = msgspec.Raw(b"")
-_SAY_NOTHING = (b"", b"null")
+_SAY_NOTHING = (b"", b"null", b'""', b"{}")
 _TEXT = msgspec.json.Decoder(str)
 _REASONS = {
     "stop": FinishReason.STOP,
@@ -33,11 +33,19 @@ class NativeAnswerFunction(msgspec.Struct):
 
     def arguments_text(self) -> str:
         """The JSON text of an object, which some servers send as a text; an absent or null one has no members."""
-        named = map(bytes, (self.arguments, self.parameters, self.input))
-        text = next((each for each in named if each not in _SAY_NOTHING), b"").decode(errors="replace")
+        text = self._told().decode(errors="replace")
         if (whole := object_of(text)) is not None:
             return whole.decode()
         return readable(_TEXT, text) or text
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it neither names what is called nor adds to its arguments."""
+        return not self.name and not self._told()
+
+    def _told(self) -> bytes:
+        named = map(bytes, (self.arguments, self.parameters, self.input))
+        return next((each for each in named if each not in _SAY_NOTHING), b"")
 
 
 class NativeAnswerCall(msgspec.Struct):
@@ -142,7 +150,7 @@ def finished(end: NativeCounters, *, called: bool, counted: int = 0) -> Finished
     reason = _REASONS.get(end.done_reason or "stop", FinishReason.STOP)
     return Finished(
         reason=FinishReason.TOOL_CALLS if called and reason is FinishReason.STOP else reason,
-        usage=Usage(count(end.prompt_eval_count), count(end.eval_count)).or_else(estimated(counted).usage),
+        usage=Usage(token_count(end.prompt_eval_count), token_count(end.eval_count)).or_else(estimated(counted).usage),
         timings=Timings(
             total_s=seconds(end.total_duration, _S_PER_NS),
             load_s=seconds(end.load_duration, _S_PER_NS),

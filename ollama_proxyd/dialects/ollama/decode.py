@@ -117,8 +117,9 @@ class LineDecoder(BlockDecoder):
         content = message.content if message else line.response
         said, thought = (content, "") if isinstance(content, str) else said_in(content)
         thought = thought or (_thought(message) if message else line.thinking) or ""
-        calls = message.tool_calls if message else line.tool_calls
-        if self._most_calls is not None and calls:
+        told = message.tool_calls if message else line.tool_calls
+        calls = [call for call in told if not call.called.says_nothing] if told else []
+        if self._most_calls is not None:
             calls = calls[: max(self._most_calls - self._calls, 0)]
         if self._echo:
             said, self._echo = self._echo + said, ""
@@ -130,7 +131,7 @@ class LineDecoder(BlockDecoder):
         return Delta(
             text=said,
             thinking=thought,
-            tool_calls=tuple(self._call(call) for call in calls) if calls else (),
+            tool_calls=tuple(self._call(call) for call in calls),
             logprobs=read_logprobs(line.logprobs) if line.logprobs else None,
             tokens=tokens,
         )

@@ -6,7 +6,7 @@ from ollama_proxyd.core.events import FinishReason, Timings, TokenLogprob, Usage
 from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.framing.lenient import fields_of
 from ollama_proxyd.dialects.framing.logprobs import AnswerToken, read_logprobs
-from ollama_proxyd.dialects.framing.numbers import count, seconds
+from ollama_proxyd.dialects.framing.numbers import seconds, token_count
 from ollama_proxyd.dialects.framing.reported import Report, failed_ending, is_reported
 
 _S_PER_MS = 1e-3
@@ -207,20 +207,20 @@ def _told(usage: WireUsage) -> Usage | None:
     if prompt is None and completion is None:
         return None
     details = usage.prompt_tokens_details
-    return Usage(prompt, completion, count(details.get("cached_tokens")) if isinstance(details, dict) else None)
+    return Usage(prompt, completion, token_count(details.get("cached_tokens")) if isinstance(details, dict) else None)
 
 
 def _first_count(told: Json, newer: Json) -> int | None:
     """The count under its own name, or under that of OpenAI's newer API."""
-    found = count(told)
-    return count(newer) if found is None else found
+    found = token_count(told)
+    return token_count(newer) if found is None else found
 
 
 def _counted(timings: WireTimings) -> Usage | None:
-    completion = count(timings.predicted_n)
+    completion = token_count(timings.predicted_n)
     if completion is None:
         return None
-    prompt, cached = count(timings.prompt_n), count(timings.cache_n)
+    prompt, cached = token_count(timings.prompt_n), token_count(timings.cache_n)
     return Usage(None if prompt is None else prompt + (cached or 0), completion, cached)
 
 

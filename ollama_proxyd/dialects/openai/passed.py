@@ -15,7 +15,7 @@ from ollama_proxyd.dialects.base import ClientDialect, Encoder, Stamps
 from ollama_proxyd.dialects.framing import form, lenient
 from ollama_proxyd.dialects.framing.jsonbody import decode_typed, invalid_request, model_required
 from ollama_proxyd.dialects.framing.limits import ModelName
-from ollama_proxyd.dialects.framing.numbers import count
+from ollama_proxyd.dialects.framing.numbers import token_count
 from ollama_proxyd.dialects.framing.placing import Places
 from ollama_proxyd.dialects.framing.reported import Report
 from ollama_proxyd.dialects.openai.errors import error_in_answer, not_openai, render_error, stream_error
@@ -179,7 +179,7 @@ def usage_in(body: bytes) -> Usage:
     usage: Json = told.get("usage")
     if not isinstance(usage, Mapping):
         return Usage()
-    read: Callable[[str], int | None] = lambda name: count(usage.get(name))  # noqa: E731
+    read: Callable[[str], int | None] = lambda name: token_count(usage.get(name))  # noqa: E731
     prompt, written = read("prompt_tokens"), read("completion_tokens")
     return Usage(
         read("input_tokens") if prompt is None else prompt, read("output_tokens") if written is None else written

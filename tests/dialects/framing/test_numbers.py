@@ -3,7 +3,7 @@
 import pytest
 
 from ollama_proxyd.core.requests import Json
-from ollama_proxyd.dialects.framing.numbers import count, seconds
+from ollama_proxyd.dialects.framing.numbers import MOST_TOKENS, count, seconds, token_count
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,9 @@ def test_what_no_clock_shows_is_not_told(told: Json) -> None:
 def test_a_duration_is_in_seconds() -> None:
     assert seconds(1500, unit_s=1e-3) == pytest.approx(1.5)
     assert seconds(0, unit_s=1e-9) == 0.0
+
+
+@pytest.mark.parametrize("told", [MOST_TOKENS + 1, 10**12, 2.0**40, "1" * 12, -1, True, None])
+def test_more_tokens_than_a_request_has_bytes_are_not_told(told: Json) -> None:
+    assert token_count(told) is None
+    assert token_count(MOST_TOKENS) == MOST_TOKENS

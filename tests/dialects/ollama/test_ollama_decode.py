@@ -57,6 +57,26 @@ def test_the_end_tells_the_reason_the_tokens_and_the_backends_own_clock() -> Non
     assert decoder.finish() == Finished(FinishReason.STOP, USAGE, TIMINGS)
 
 
+NOTHING_CALLED = ('{"id":"x5"}', "{}", '{"function":{"arguments":null}}', '{"function":{"arguments":{}}}')
+
+
+@pytest.mark.parametrize("odd", NOTHING_CALLED)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_calls_nothing_adds_nothing_to_the_call_beside_it(odd: str, *, is_first: bool) -> None:
+    call = '{"id":"x1","function":{"name":"f","arguments":{"a":1}}}'
+    calls = f"{odd},{call}" if is_first else f"{call},{odd}"
+    [delta] = LineDecoder().feed(f'{{"message":{{"content":"","tool_calls":[{calls}]}},"done":false}}\n'.encode())
+    assert isinstance(delta, Delta)
+    assert delta.tool_calls == (ToolCallDelta(0, "x1", "f", '{"a":1}'),)
+
+
+@pytest.mark.parametrize("told", [2**25 + 1, 10**12])
+def test_more_tokens_than_any_answer_has_are_estimated_instead(told: int) -> None:
+    decoder = LineDecoder()
+    decoder.feed(SAYS + SAYS + DONE.replace(b'"eval_count":61', b'"eval_count":%d' % told))
+    assert decoder.finish().usage == Usage(prompt_tokens=26, completion_tokens=2, estimated=True)
+
+
 @pytest.mark.parametrize(
     ("word", "reason"),
     [

@@ -11,7 +11,7 @@ from ollama_proxyd.core.requests import Json
 from ollama_proxyd.dialects.base import BlockDecoder, Ending, UnreadableError
 from ollama_proxyd.dialects.framing import lenient, sse
 from ollama_proxyd.dialects.framing.jsonbody import object_in, readable
-from ollama_proxyd.dialects.framing.numbers import count
+from ollama_proxyd.dialects.framing.numbers import count, token_count
 from ollama_proxyd.dialects.framing.reported import is_reported
 from ollama_proxyd.dialects.openai.errors import error_in_answer, not_openai
 
@@ -217,9 +217,9 @@ def _finished(whole: Whole, pieces: int) -> Finished:
 
 
 def _usage(told: WireUsage | None, pieces: int) -> Usage:
-    prompt = count(told.input_tokens) if told else None
-    written = count(told.output_tokens) if told else None
-    cached = count(told.input_tokens_details.cached_tokens) if told and told.input_tokens_details else None
+    prompt = token_count(told.input_tokens) if told else None
+    written = token_count(told.output_tokens) if told else None
+    cached = token_count(told.input_tokens_details.cached_tokens) if told and told.input_tokens_details else None
     if written is None and pieces:
         return Usage(prompt, pieces, cached, estimated=True)
     return Usage(prompt, written, cached)
