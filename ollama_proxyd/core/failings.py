@@ -32,6 +32,10 @@ KEY_REJECTED = Reason(_WHAT[Fault.KEY_REJECTED])
 """Why a backend is down that is there, and waits for a person."""
 
 
+_ERRORS = range(400, 600)
+"""A success with something that is no answer is an error without a status of its own."""
+
+
 def what_fails(breaker: Breaker) -> Reason:
     """What a backend does wrong, in words."""
     if breaker.is_named and breaker.fault is Fault.BUSY:
@@ -39,7 +43,7 @@ def what_fails(breaker: Breaker) -> Reason:
     return Reason(
         _WHAT[breaker.fault],
         model=breaker.model,
-        status=breaker.status,
+        status=breaker.status if breaker.status in _ERRORS else None,
         failures=breaker.failures if breaker.failures > 1 else None,
         prompt_tokens=breaker.work.prompt_tokens if breaker.fault is Fault.CONTEXT_TOO_SMALL else None,
         operation=breaker.work.operation.value if breaker.fault is Fault.NO_OPERATION else None,

@@ -85,7 +85,9 @@ FAULTS: Mapping[str, str] = {
     "fails_reset": "it broke off its answers[, {failures} times in a row]",
     "fails_process_ended": "its process for {model:quoted} ended in the middle of answers",
     "fails_stalled": "it was silent for too long[, {failures} times in a row]",
-    "fails_server_error": "it answered with an error[ of status {status}][, {failures} times in a row]",
+    "fails_server_error": (
+        "it answered with an error[ of status {status}][ for {model:quoted}][, {failures} times in a row]"
+    ),
     "fails_out_of_memory": "it has too little memory[ for {model:quoted}]",
     "fails_device_lost": "its engine lost the device; restart the engine",
     "fails_busy": "it is busy",

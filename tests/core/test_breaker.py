@@ -44,6 +44,19 @@ def test_every_failure_has_words_whether_it_opens_a_breaker_or_not(fault: Fault)
 
 
 @pytest.mark.parametrize("fault", FAILURES)
+def test_what_fails_with_one_model_alone_is_told_with_its_name(fault: Fault) -> None:
+    found = opened(fault)
+    assert ("'tiny:latest'" in str(what_fails(found))) is not found.keeps_out(Work("another"), 0.0)
+
+
+def test_a_success_that_is_no_answer_is_no_error_of_status_200() -> None:
+    failed = Failure(Fault.SERVER_ERROR, TINY, status=200)
+    (found,) = breaker.failed((), failed, 0.0, MIDDLE)
+    assert "status" not in str(what_fails(found))
+    assert "status 503" in str(what_fails(replace(found, status=503)))
+
+
+@pytest.mark.parametrize("fault", FAILURES)
 def test_every_failure_opens_it_after_a_few_and_a_success_closes_it(fault: Fault) -> None:
     most = 2 * SLOTS if fault is Fault.PROCESS_ENDED else 3
     assert next(times for times in range(1, 9) if after_failures(fault, times)[0].phase is Phase.OPEN) <= most

@@ -112,7 +112,7 @@ export default {
   fails_reset: "hat seine Antworten abgebrochen[, {failures}-mal hintereinander]",
   fails_process_ended: "sein Prozess für {model:quoted} endete mitten in Antworten",
   fails_stalled: "hat zu lange nicht geantwortet[, {failures}-mal hintereinander]",
-  fails_server_error: "hat mit einem Fehler geantwortet[, Status {status}][, {failures}-mal hintereinander]",
+  fails_server_error: "hat mit einem Fehler geantwortet[, Status {status}][ (mit {model:quoted})][, {failures}-mal hintereinander]",
   fails_out_of_memory: "hat zu wenig Speicher[ für {model:quoted}]",
   fails_device_lost: "die Engine hat das Gerät verloren und muss neu gestartet werden",
   fails_busy: "ist ausgelastet",

@@ -112,7 +112,7 @@ export default {
   fails_reset: "il a interrompu ses réponses[, {failures} fois de suite]",
   fails_process_ended: "son processus pour {model:quoted} s’est arrêté au milieu de réponses",
   fails_stalled: "il est resté muet trop longtemps[, {failures} fois de suite]",
-  fails_server_error: "il a répondu par une erreur[ de statut {status}][, {failures} fois de suite]",
+  fails_server_error: "il a répondu par une erreur[ de statut {status}][ pour {model:quoted}][, {failures} fois de suite]",
   fails_out_of_memory: "il a trop peu de mémoire[ pour {model:quoted}]",
   fails_device_lost: "son moteur a perdu le périphérique ; redémarrez le moteur",
   fails_busy: "il est occupé",
