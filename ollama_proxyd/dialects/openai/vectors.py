@@ -47,9 +47,11 @@ class PassedVectors(Form):
         self._request = request
 
     def is_strict(self, payload: bytes) -> bool:
-        """Whether every client reads the vectors."""
+        """Whether every client reads the vectors, and those that go by their numbers give each to its input."""
         found, asked = readable(_PASSED, payload), asked_in(self._request)
         if found is None or not isinstance(asked, Embedding) or len(found.data) != len(asked.inputs):
+            return False
+        if sorted(each.index for each in found.data) != list(range(len(found.data))):
             return False
         fits = _is_packed if asked.base64 else is_vector
         return lenient.is_utf8(payload) and all(fits(each.embedding) for each in found.data)

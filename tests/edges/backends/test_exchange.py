@@ -607,6 +607,8 @@ OF_TWO = b'{"model":"tiny","input":["a","b"]}'
         [None, {"embedding": ONE, "index": 0}, {"embedding": TWO, "index": "1"}],
         [{"embedding": ["0.6", "0.8"], "index": 0}, {"embedding": [TWO], "index": 1}],
         [{"embedding": pack(TWO), "index": 1}, {"embedding": ONE, "index": 0}],
+        [{"embedding": ONE, "index": 0}, {"embedding": TWO, "index": 0}],
+        [{"embedding": TWO, "index": 2}, {"embedding": ONE, "index": 1}],
     ],
 )
 async def test_odd_vectors_are_written_anew_as_every_client_reads_them(data: object) -> None:
