@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from ollama_proxyd.core.administration import Change, Entry, Kept, Kind, Role, Token
+from ollama_proxyd.edges.storage.history_file import is_damaged
 
 T = TypeVar("T")
 
@@ -112,7 +113,12 @@ class AdminFile:
                 _bring_up(file, self.path)
                 yield file
         except sqlite3.Error as error:
-            raise OSError(f"{self.path} cannot be used: {error}") from error
+            advice = "; move it away to begin anew" if is_damaged(error) else ""
+            raise OSError(f"{self.path} cannot be used: {error}{advice}") from error
+        except OSError as error:
+            if error.strerror is None:
+                raise  # it says all already
+            raise OSError(f"{self.path} cannot be used: {error.strerror}") from error
 
 
 def _bring_up(file: sqlite3.Connection, path: Path) -> None:
