@@ -1,17 +1,19 @@
 """Requests that wait are decided anew when something has changed, or when time alone changes their choice."""
 
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
 
+from ollama_proxyd.core.admission import AdmissionQueue
 from ollama_proxyd.core.modes import Mode
 from ollama_proxyd.core.policy.decision import Decision
 from ollama_proxyd.core.policy.query import Query
 from ollama_proxyd.core.readings import Reading, SystemState
-from ollama_proxyd.services.queue_watch import LONGEST_S, PAUSE_S
+from ollama_proxyd.services.queue_watch import LONGEST_S, PAUSE_S, QueueWatch
 from ollama_proxyd.services.waiting import Waiting
-from tests.fakes import pass_by, settle
+from tests.fakes import FakeClock, pass_by, settle
 from tests.services.test_admission import Bench, Clients, Engine, bench
 
 __all__ = ["bench"]
@@ -40,6 +42,44 @@ async def one_that_waits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> tuple
     await pass_by(1.0)
     decisions.clear()
     return clients, decisions
+
+
+class OneWaits(AdmissionQueue):
+    """A queue in which a request waits whose choice only changes by what happens."""
+
+    look_at_s = inf
+
+    def __len__(self) -> int:
+        return 1
+
+
+class BusyClock(FakeClock):
+    """A clock that goes on while something works without a pause."""
+
+    busy_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.busy_s
+
+
+@pytest.mark.parametrize("changes_itself", [False, True])
+@pytest.mark.parametrize(("takes_s", "most"), [(0.0, 41), (0.2, 6)])
+async def test_looks_take_a_tenth_of_the_time_at_most_however_long_each_takes(
+    takes_s: float, most: int, *, changes_itself: bool
+) -> None:
+    clock, looks = BusyClock(), list[float]()
+
+    def look() -> None:
+        looks.append(clock.monotonic())
+        clock.busy_s += takes_s
+        if changes_itself:
+            watch.note_change()
+
+    watch, begun_s = QueueWatch(OneWaits(), clock, look), clock.monotonic()
+    while clock.monotonic() < begun_s + 10.0:
+        watch.note_change()
+        await pass_by(0.05)
+    assert most // 2 <= len(looks) <= most
 
 
 async def test_nothing_is_decided_while_nothing_happens(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
