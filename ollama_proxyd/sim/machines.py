@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import inf
 
 from ollama_proxyd.core.fleet import Hardware, Profile
-from ollama_proxyd.core.values import value
+from ollama_proxyd.core.values import replace, value
 
 REFERENCE_GB = 4.7
 """Decode and prefill speeds of devices hold for an 8B model in four bits."""
@@ -196,4 +196,12 @@ UNSEEN = Machine(
 )  # fmt: skip
 """A laptop of other makers, nothing configured: no number of the policy was chosen by it."""
 
-MACHINES: Mapping[str, Machine] = {each.name: each for each in (LAPTOP, HANDHELD, WORKSTATION, UNSEEN)}
+SLOTS: Mapping[str, int] = {"npu": 1, "igpu": 4, "nvidia": 8, "cpu": 2}
+BATCHING = replace(
+    LAPTOP,
+    name="batching",
+    devices=tuple([replace(each, slots=SLOTS[each.id], tells_slots=True) for each in LAPTOP.devices]),
+)
+"""The laptop, whose engines answer several requests at a time and say how many: what agents gain by that."""
+
+MACHINES: Mapping[str, Machine] = {each.name: each for each in (LAPTOP, HANDHELD, WORKSTATION, UNSEEN, BATCHING)}

@@ -9,7 +9,7 @@ from ollama_proxyd.cli.parameters import MODE
 from ollama_proxyd.cli.session import json_option, say
 from ollama_proxyd.cli.tables import table
 
-MACHINES = ("laptop", "handheld", "workstation", "unseen")
+MACHINES = ("laptop", "handheld", "workstation", "unseen", "batching")
 DAYS = ("day", "agents", "chat")
 COLUMNS = {
     "energy_joules": "J/request",
