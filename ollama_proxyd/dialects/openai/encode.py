@@ -240,7 +240,7 @@ class EmbeddingEncoder:
         """Nothing: vectors come only whole."""
 
     def whole(self, events: Iterable[Event]) -> bytes:
-        """The answer as one JSON object."""
+        """The answer as one JSON object; tokens that the engine does not tell are estimated, as for other clients."""
         vectors: tuple[tuple[float, ...], ...] = ()
         finished = Finished()
         for event in events:
@@ -253,7 +253,8 @@ class EmbeddingEncoder:
     def _answer(self, vectors: tuple[tuple[float, ...], ...], finished: Finished) -> dict[str, Json]:
         asked = asked_in(self._request)
         packed = isinstance(asked, Embedding) and asked.base64
-        tokens = finished.usage.prompt_tokens or 0
+        told_tokens = finished.usage.prompt_tokens
+        tokens = self._request.prompt_tokens if told_tokens is None else told_tokens
         energy = energy_in(finished) if self._request.hints.include_energy else {}
         return {
             "object": "list",

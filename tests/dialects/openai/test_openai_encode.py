@@ -241,3 +241,12 @@ def test_vectors_go_out_as_numbers_or_packed() -> None:
     assert answer["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
     packed = whole(embedding(encoding_format="base64"), *events)["data"][1]["embedding"]
     assert unpack(packed) == (0.5, -0.5)
+
+
+@pytest.mark.parametrize(("told", "shown"), [(None, True), (0, False)])
+def test_the_tokens_of_vectors_are_estimated_where_the_engine_tells_none(told: int | None, *, shown: bool) -> None:
+    request = embedding()
+    usage = whole(request, Embedded(((1.0, 0.0),)), Finished(usage=Usage(told)))["usage"]
+    tokens = request.prompt_tokens if shown else told
+    assert usage == {"prompt_tokens": tokens, "total_tokens": tokens}
+    assert request.prompt_tokens > 0
