@@ -106,9 +106,9 @@ def test_frames_of_an_answer_that_does_not_break_are_never_read() -> None:
 
 
 def test_frames_wait_in_a_small_part_of_their_size_since_many_answers_do_so_at_once() -> None:
-    """Of all its bytes a quarter lies in memory at any moment, with all that holds it; of more, far less."""
+    """Of all its bytes a quarter lies in memory at most, with all that holds it and what else the process allocates."""
     begin = 'data: {"id":"chatcmpl-7QyqpwdfhqwajicIEznoc6Q47XAyW","delta":'
-    frames = [f'{begin}{{"content":" {n}"}}}}\n\n' for n in range(300)]
+    frames = [f'{begin}{{"content":" {n}"}}}}\n\n' for n in range(3000)]
     transcript, most_bytes = Transcript(), 0
     transcript.read_by(lambda _: ())
     tracemalloc.start()
