@@ -27,6 +27,7 @@ from ollama_proxyd.edges.plumbing.call import (
 from ollama_proxyd.edges.plumbing.patience import Patience
 from ollama_proxyd.edges.plumbing.tcp import SOON, notice_loss, socket_to
 from ollama_proxyd.edges.plumbing.unix_socket import connected
+from ollama_proxyd.edges.plumbing.watch import Watch
 from ollama_proxyd.edges.plumbing.way import Pinned
 
 _opened: ContextVar[bool] = ContextVar("a new connection was opened for the request under way")
@@ -72,6 +73,10 @@ class _Answer:
 class _Connector(aiohttp.TCPConnector):
     """Connections without a limit per host; notes when a request needed a new one."""
 
+    def __init__(self, watch: Watch, **options: Any) -> None:
+        super().__init__(limit=0, socket_factory=socket_to, **options)
+        self._watch = watch
+
     async def _create_connection(
         self,
         req: aiohttp.ClientRequest,
@@ -79,9 +84,9 @@ class _Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
     ) -> ResponseHandler:
         _opened.set(True)
-        due_s = asyncio.get_running_loop().time() + (timeout.sock_connect or 0.0)
+        due_s = self._watch.loop.time() + (timeout.sock_connect or 0.0)
         try:
-            async with Patience(due_s):
+            async with Patience(due_s, self._watch):
                 if (path := _socket.get()) is not None:
                     return await self._behind(path, req)
                 made = await super()._create_connection(req, traces, aiohttp.ClientTimeout(total=None))
@@ -101,9 +106,9 @@ class _Connector(aiohttp.TCPConnector):
 class GeneralClient:
     """A `call.Client` of aiohttp's; made inside a running loop, closed once."""
 
-    def __init__(self) -> None:
-        self._pooled = _session(_Connector(limit=0, keepalive_timeout=KEEP_ALIVE_S, socket_factory=socket_to))
-        self._fresh = _session(_Connector(limit=0, force_close=True, socket_factory=socket_to))
+    def __init__(self, watch: Watch) -> None:
+        self._pooled = _session(_Connector(watch, keepalive_timeout=KEEP_ALIVE_S))
+        self._fresh = _session(_Connector(watch, force_close=True))
         """Makes a new connection for each request."""
 
     async def ask(self, call: Call, connect_s: float) -> _Answer:

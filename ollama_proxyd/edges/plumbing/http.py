@@ -10,9 +10,10 @@ from ollama_proxyd.core.text import sanitize_line
 from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.call import Answer, Call, Client, ConnectTimeoutError
 from ollama_proxyd.edges.plumbing.general_client import GeneralClient
-from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply, Watch
+from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply
 from ollama_proxyd.edges.plumbing.patience import Patience
 from ollama_proxyd.edges.plumbing.upstream import pool
+from ollama_proxyd.edges.plumbing.watch import Watch
 
 CUT_OFF_RETRY_S = 5.0
 
@@ -41,7 +42,7 @@ class HttpClient:
         self._waiting: set[Patience] = set()
         self._cut_off_because = self._cut_off_code = ""
         self._retired: list[Client] = []
-        self._plain, self._general = pool.Pool(), GeneralClient()
+        self._plain, self._general = pool.Pool(self._watch), GeneralClient(self._watch)
 
     @asynccontextmanager
     async def ask(self, call: Call) -> AsyncGenerator[Reply, None]:
@@ -57,7 +58,7 @@ class HttpClient:
         wait_s = self.timeouts.first_byte_s if call.first_byte_s is None else call.first_byte_s
         due_s = self._watch.loop.time() + wait_s
         try:
-            async with Patience(due_s) as patience:
+            async with Patience(due_s, self._watch) as patience:
                 self._waiting.add(patience)
                 try:
                     client = self._plain if pool.takes(call) else self._general
@@ -94,10 +95,14 @@ class HttpClient:
     def cut_off(self, why: str, code: str = "cut_off") -> None:
         """End all that is under way, with the reason."""
         self._cut_off_because, self._cut_off_code = why, code
-        for reply in tuple(self._watch.replies):
+        for reply in self._replies():
             reply.cut_off(self._cut_off(reply.who))
         for patience in tuple(self._waiting):
             patience.end()
+
+    def _replies(self) -> list[Reply]:
+        """The answers that are under way."""
+        return [each for each in self._watch.waits if isinstance(each, Reply)]
 
     def _cut_off(self, who: str) -> ProxyError:
         message = f"the answer of {who} was cut off: {self._cut_off_because}; ask again"
@@ -106,8 +111,8 @@ class HttpClient:
     async def renew(self) -> None:
         """Reuse no kept connection: after a sleep they look alive and are not. What is under way goes on."""
         self._retired += [self._plain, self._general]
-        self._plain, self._general = pool.Pool(), GeneralClient()
-        if not self._watch.replies and not self._waiting:
+        self._plain, self._general = pool.Pool(self._watch), GeneralClient(self._watch)
+        if not self._watch.waits:
             await self._close_retired()
 
     async def _close_retired(self) -> None:
@@ -116,7 +121,7 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close every connection; answers that still come in are cut off."""
-        for reply in tuple(self._watch.replies):
+        for reply in self._replies():
             message = f"{reply.who} broke off its answer: the proxy stopped waiting for the rest"
             reply.cut_off(ProxyError(ErrorKind.UPSTREAM_FAILED, message))
         await self._plain.close()

@@ -8,6 +8,7 @@ from contextlib import suppress
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.values import value
 from ollama_proxyd.edges.plumbing.call import Answer, BrokenOffError, Take
+from ollama_proxyd.edges.plumbing.watch import Watch
 
 _DRAIN_S = 0.2
 _PROGRESS_BYTES = 256
@@ -20,43 +21,6 @@ class Limits:
 
     body_bytes: int = 64 * 1024 * 1024
     error_bytes: int = 64 * 1024
-
-
-class Watch:
-    """The answers that are under way, and the one timer for the waits of them all; none runs while there are none.
-
-    A timer for each piece would cost more than reading it, and one for each answer half a kilobyte.
-    """
-
-    __slots__ = ("_due_s", "_timer", "loop", "replies")
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.replies: set[Reply] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._due_s = math.inf
-
-    def look_by(self, due_s: float) -> None:
-        """Look at all answers then, at the latest."""
-        if due_s < self._due_s:
-            self._stop()
-            self._due_s, self._timer = due_s, self.loop.call_at(due_s, self._look)
-
-    def leave(self, reply: "Reply") -> None:
-        """An answer has ended."""
-        self.replies.discard(reply)
-        if not self.replies:
-            self._stop()
-
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._due_s, self._timer = math.inf, None
-
-    def _look(self) -> None:
-        self._stop()
-        now_s = self.loop.time()
-        self.look_by(min([reply.due_s(now_s) for reply in self.replies], default=math.inf))
 
 
 class Reply:
@@ -85,8 +49,7 @@ class Reply:
         self._noted_bytes = 0
         self._limits = limits
         self.broken: ProxyError | None = None
-        watch.replies.add(self)
-        watch.look_by(min(due_s, self._asked_s + idle_s))
+        watch.enter(self, min(due_s, self._asked_s + idle_s))
         self.who = who
         self.status = answer.status
         self.content_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -184,7 +147,7 @@ class Reply:
         return b""
 
     def due_s(self, now_s: float) -> float:
-        """When a wait could have lasted too long; one that has is ended."""
+        """See watch.Wait."""
         due_s = now_s + self._idle_s  # a pause may begin at any moment
         if self._is_waiting:
             waits_until_s = self._asked_s + (min(self._left_s, self._idle_s) if self._has_read else self._left_s)

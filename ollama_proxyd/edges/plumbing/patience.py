@@ -1,7 +1,10 @@
 """A timeout that counts only the time in which the event loop could have seen an answer."""
 
 import asyncio
+import math
 from types import TracebackType
+
+from ollama_proxyd.edges.plumbing.watch import Watch
 
 _KEEPS_UP_S = 0.02
 """A timer that is later than this shows that the loop was busy."""
@@ -15,42 +18,47 @@ class Patience:
     1,000 connections made at once). So a timer that is late waits as long again as it was late, a few times.
     """
 
-    __slots__ = ("_cancelling", "_due_s", "_extensions_left", "_is_over", "_loop", "_task", "_timer", "was_ended")
+    __slots__ = ("_cancelling", "_due_s", "_ending", "_extensions_left", "_is_over", "_task", "_watch", "was_ended")
 
-    def __init__(self, due_s: float) -> None:
+    def __init__(self, due_s: float, watch: Watch) -> None:
         self._due_s = due_s
+        self._watch = watch
         self._extensions_left = _MOST_EXTENSIONS
+        self._ending: asyncio.Handle | None = None
         self._is_over = False
         self.was_ended = False
 
     async def __aenter__(self) -> "Patience":
-        self._loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        task = asyncio.current_task()
         if task is None:
             raise RuntimeError("only a task can wait")
         self._task, self._cancelling = task, task.cancelling()
-        self._timer: asyncio.Handle = self._loop.call_at(self._due_s, self._look)
+        self._watch.enter(self, self._due_s)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._timer.cancel()
+        self._watch.leave(self)
+        if self._ending is not None:
+            self._ending.cancel()
         if self._is_over and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
-    def _look(self) -> None:
-        late_s = self._loop.time() - self._due_s
+    def due_s(self, now_s: float) -> float:
+        """See watch.Wait."""
+        late_s = now_s - self._due_s
         if late_s > _KEEPS_UP_S and self._extensions_left:
             self._extensions_left -= 1
             self._due_s += 2 * late_s
-            self._timer = self._loop.call_at(self._due_s, self._look)
-        else:
+        elif late_s >= 0:
             self._give_up()
+        return self._due_s if self._ending is None else math.inf
 
     def _give_up(self) -> None:
         """End the block by the means of `asyncio.timeout`, once what has come by now was looked at."""
-        self._timer.cancel()
-        self._timer = self._loop.call_soon(self._cancel)
+        if self._ending is None:
+            self._ending = self._watch.loop.call_soon(self._cancel)
 
     def _cancel(self) -> None:
         self._is_over = True

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import pytest
 
 from ollama_proxyd.edges.plumbing.call import Take
-from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply, Watch
+from ollama_proxyd.edges.plumbing.http_reply import Limits, Reply
+from ollama_proxyd.edges.plumbing.watch import Watch
 
 SHORT_S, LONG_S = 3.0, 50.0
 

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from ollama_proxyd.edges.plumbing.patience import Patience
+from ollama_proxyd.edges.plumbing.watch import Watch
 
 SHORT_S = 0.05
 
@@ -22,14 +23,14 @@ async def ends_in_time(patience: Patience) -> bool:
 
 
 async def test_a_block_is_ended_when_its_time_is_over() -> None:
-    patience = Patience(asyncio.get_running_loop().time() + SHORT_S)
+    patience = Patience(asyncio.get_running_loop().time() + SHORT_S, Watch())
     assert await ends_in_time(patience)
     assert not patience.was_ended
 
 
 async def test_a_block_can_be_ended_before_its_time() -> None:
     loop = asyncio.get_running_loop()
-    patience = Patience(loop.time() + 60)
+    patience = Patience(loop.time() + 60, Watch())
     loop.call_later(SHORT_S, patience.end)
     assert await ends_in_time(patience)
     assert patience.was_ended
@@ -46,7 +47,7 @@ async def test_what_came_while_the_loop_was_busy_is_not_too_late() -> None:
     async with server:
         loop = asyncio.get_running_loop()
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        async with Patience(loop.time() + SHORT_S):
+        async with Patience(loop.time() + SHORT_S, Watch()):
             loop.call_soon(time.sleep, 4 * SHORT_S)
             assert await reader.readexactly(4) == b"here"
         writer.close()
@@ -65,6 +66,19 @@ async def test_a_busy_loop_does_not_make_it_wait_for_ever() -> None:
 
     loop.call_soon(work)
     with pytest.raises(TimeoutError):
-        async with Patience(loop.time() + SHORT_S):
+        async with Patience(loop.time() + SHORT_S, Watch()):
             await asyncio.Event().wait()
     assert turns < 100
+
+
+async def test_blocks_that_share_a_timer_are_each_ended_in_their_own_time() -> None:
+    watch, begun_s = Watch(), asyncio.get_running_loop().time()
+    long, short = (Patience(begun_s + times * SHORT_S, watch) for times in (20, 1))
+
+    async def ended_after_s(patience: Patience) -> float:
+        assert await ends_in_time(patience)
+        return asyncio.get_running_loop().time() - begun_s
+
+    waited_s = await asyncio.gather(ended_after_s(long), ended_after_s(short))
+    assert waited_s[1] < 20 * SHORT_S <= waited_s[0]
+    assert watch._timer is None

@@ -16,6 +16,7 @@ from ollama_proxyd.edges.plumbing.upstream import pool
 from ollama_proxyd.edges.plumbing.upstream.connection import Connection
 from ollama_proxyd.edges.plumbing.upstream.head import request_head
 from ollama_proxyd.edges.plumbing.upstream.pool import Pool, takes
+from ollama_proxyd.edges.plumbing.watch import Watch
 from ollama_proxyd.edges.plumbing.way import Way
 from tests.upstreams.fake_engines import RawServer, Script, a_client, playing
 
@@ -369,7 +370,7 @@ async def test_leaving_while_a_head_is_awaited_closes_the_socket_at_once() -> No
         is_left.set()
 
     async with playing(mute) as raw:
-        pool = Pool()
+        pool = Pool(Watch())
         task = asyncio.create_task(pool.ask(call(raw.url), 2.0))
         await is_asked.wait()
         task.cancel()

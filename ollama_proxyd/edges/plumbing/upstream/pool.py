@@ -14,6 +14,7 @@ from ollama_proxyd.edges.plumbing.patience import Patience
 from ollama_proxyd.edges.plumbing.unix_socket import connected
 from ollama_proxyd.edges.plumbing.upstream.connection import Connection
 from ollama_proxyd.edges.plumbing.upstream.head import NotHttpError, request_head
+from ollama_proxyd.edges.plumbing.watch import Watch
 
 _NEXT_ADDRESS_S = 0.25
 """After which the next address of a name is tried beside the first one (RFC 8305, section 8)."""
@@ -32,8 +33,9 @@ def takes(call: Call) -> bool:
 class Pool:
     """Sends requests that `takes` lets pass; made inside a running loop, closed once."""
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._loop = watch.loop
         self._idle: defaultdict[Origin, list[tuple[float, Connection]]] = defaultdict(list)
         """With the moment until which each is kept; the last one is the freshest."""
         self._timer: asyncio.TimerHandle | None = None
@@ -78,7 +80,7 @@ class Pool:
     async def _connected(self, origin: Origin, who: str, connect_s: float) -> Connection:
         make = partial(Connection, partial(self._keep, origin))
         try:
-            async with Patience(self._loop.time() + connect_s):
+            async with Patience(self._loop.time() + connect_s, self._watch):
                 if origin[1] == 0:
                     return (await self._loop.create_unix_connection(make, sock=await connected(origin[0])))[1]
                 if _is_address(origin[0]):
