@@ -7,6 +7,7 @@ import pytest
 
 from ollama_proxyd.core.fleet import FleetView, Health, Model, Profile
 from ollama_proxyd.core.modes import Mode
+from ollama_proxyd.core.policy.decision import Ranking
 from ollama_proxyd.core.reasons import Reason
 from tests.core.reference_profile import REFERENCE, ask
 from tests.reasons import because
@@ -146,6 +147,18 @@ def test_only_what_is_nearest_to_success_is_told() -> None:
 def test_a_long_list_of_reasons_is_cut_short() -> None:
     many = tuple(replace(NPU, spec=replace(NPU.spec, id=f"n{i}"), health=Health.DOWN) for i in range(9))
     assert str(ask(many).reason).endswith("n5 is down; and 3 more")
+
+
+def test_of_a_large_fleet_a_few_are_priced_for_a_reason_though_one_is_too_busy() -> None:
+    powers_w = {f"n{i}": 10.0 + i for i in range(100)}
+    fleet = tuple(
+        replace(NPU, spec=replace(NPU.spec, id=name, profile=replace(NPU.spec.profile, power_w=power_w)))
+        for name, power_w in powers_w.items()
+    )
+    decision = ask(fleet, Mode.PERFORMANCE, waits_s={"n0": 900.0})
+    assert decision.reason.code == "cheapest"
+    assert isinstance(decision.ranked, Ranking)
+    assert len(decision.ranked.priced) <= 8
 
 
 def test_the_decision_names_the_mode_chosen_and_the_mode_in_force() -> None:

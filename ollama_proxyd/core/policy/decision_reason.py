@@ -34,6 +34,8 @@ _BALANCED = {
 }
 _SHOWN = 6
 """How many rejections a reason names."""
+_LOOKED_AT = 8
+"""So many of the best backends are looked at for one that only its queue keeps from coming first."""
 
 
 def why_chosen(situation: Situation, asked: Demand, ranked: Sequence[Ranked], *, is_any_within: bool) -> Reason:
@@ -96,10 +98,13 @@ def _next(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kept_by_its_queue(ranked: Sequence[Ranked], situation: Situation) -> Ranked | None:
-    """The backend within the limits that would come first, were it not busy for longer than the mode waits."""
+    """The backend within the limits that would come first, were it not busy for longer than the mode waits.
+
+    Beside one within the limits too it is looked for among the next few: all of a large fleet would have to be priced.
+    """
     best, place = ranked[0], tier(ranked[0].beyond, situation)
     may_be = place in {Tier.WITHIN, Tier.BEYOND} and is_any_too_busy(situation)
-    for each in islice(ranked, 1, None) if may_be else ():
+    for each in islice(ranked, 1, None if place is Tier.BEYOND else _LOOKED_AT) if may_be else ():
         idle_j = each.cost_j - each.late_j - each.price_of_time_w * each.queue_wait_s
         is_kept = is_too_busy(each.beyond) and tier(each.beyond, situation) is Tier.WITHIN
         if is_kept and (place is Tier.BEYOND or idle_j < best.cost_j):
