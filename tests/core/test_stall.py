@@ -53,6 +53,11 @@ def test_of_an_unknown_one_nothing_is_said_before_the_configured_bound(speed: Sp
     assert after_s(speed) is None
 
 
+@pytest.mark.parametrize("part", ["ttft_s", "decode_tps"])
+def test_by_what_only_its_kin_has_shown_none_has_stalled(part: str) -> None:
+    assert after_s(replace(KNOWN, guessed=frozenset({part}))) is None
+
+
 def test_a_long_prompt_is_read_at_an_unknown_speed_until_two_of_its_length_have_shown_it() -> None:
     long = {("prefill_tps", context_of(10_000)): 100.0}
     assert after_s(prompt_tokens=10_000) is None
@@ -102,9 +107,10 @@ def test_a_quick_backend_may_pause_for_as_long_as_the_reading_of_a_neighbours_pr
         (None, {}),
         (replace(KNOWN, samples=2), {}),
         (replace(KNOWN, decode_tps=None), {}),
+        (replace(KNOWN, guessed=frozenset({"decode_tps"})), {}),
         (KNOWN, {"needs_tools": True}),
     ],
-    ids=["never seen", "seen too rarely", "speed unknown", "a call may come whole"],
+    ids=["never seen", "seen too rarely", "speed unknown", "shown by its kin alone", "a call may come whole"],
 )
 def test_otherwise_the_configured_pause_counts(speed: Speed | None, facts: dict[str, Any]) -> None:
     assert pause_s(speed, **facts) is None

@@ -256,9 +256,14 @@ async def test_only_what_holds_the_same_weights_learns_of_it_whatever_its_name(c
     assert cards.fleet.view("b").speeds["copy"].kin == "a"
 
 
-async def test_models_of_one_name_and_another_quantisation_are_not_the_same(cards: Cards) -> None:
-    cards.fleet.note_up("a", Probe(models=(replace(MODEL, quantization="Q4_0"),)))
-    cards.fleet.note_up("b", Probe(models=(replace(MODEL, quantization="F16"),)))
+@pytest.mark.parametrize(
+    "of_each", [({"quantization": "Q4_0"}, {"quantization": "F16"}), ({"size_bytes": 10**9}, {"size_bytes": 2 * 10**9})]
+)
+async def test_models_of_one_name_and_another_quantisation_or_size_are_not_the_same(
+    cards: Cards, of_each: tuple[dict[str, Any], ...]
+) -> None:
+    for backend_id, facts in zip("ab", of_each, strict=True):
+        cards.fleet.note_up(backend_id, Probe(models=(replace(MODEL, **facts),)))
     cards.answers("a", 0, 0, 0, 0)
     assert cards.speed("b") == Speed()
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ollama_proxyd.core import prefixes
+from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.events import Accepted, Delta, Finished, Usage
 from ollama_proxyd.core.features import EngineWishes, Feature
 from ollama_proxyd.core.fleet import LoadedModel, Profile
@@ -13,7 +14,7 @@ from ollama_proxyd.core.requests import Operation, Request
 from ollama_proxyd.services import delivery, prefix_affinity
 from ollama_proxyd.services.bundle import Services
 from tests.fakes import FakeBackend, FakeClock, services_of, spec_of
-from tests.services.test_gateway import answer, outcome, request, routed
+from tests.services.test_gateway import answer, begun, outcome, request, routed
 
 TOKENS = 4000
 LOADED = (LoadedModel("tiny:latest"),)
@@ -135,18 +136,33 @@ async def test_no_more_places_are_remembered_than_the_bound(monkeypatch: pytest.
     assert [place for place, _ in services.gateway.queries.affinity._prompts] == ["c", "d"]
 
 
-async def test_the_beginning_of_a_prompt_is_hashed_once_for_all_that_looks_at_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    hashed: list[Request] = []
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+    """The requests whose beginning was hashed."""
+    found: list[Request] = []
 
     def noted(request: Request) -> prefixes.Blocks:
-        hashed.append(request)
+        found.append(request)
         return prefixes.prompt_blocks(request)
 
     monkeypatch.setattr(delivery, "prompt_blocks", noted)
+    return found
+
+
+async def test_the_beginning_of_a_prompt_is_hashed_once_for_all_that_looks_at_it(hashed: list[Request]) -> None:
     services = await switched_on(engine("a"), engine("b"))
     prompts = [asked(b"talk "), asked(b"other ")]
     for prompt in prompts:
         await first(services, prompt)
     assert hashed == prompts
+
+
+async def test_what_goes_on_from_a_broken_answer_is_another_prompt(hashed: list[Request]) -> None:
+    def breaks() -> None:
+        raise ProxyError(ErrorKind.UPSTREAM_FAILED, "it broke off")
+
+    spec = replace(spec_of("a"), profile=PROFILE)
+    broken = FakeBackend(spec, Accepted(), Delta(text="a"), breaks, loaded=LOADED)
+    services = await switched_on(broken, engine("b"))
+    await answer(services, begun(prompt_tokens=TOKENS))
+    assert [each.spoken is None for each in hashed] == [True, False]
