@@ -19,6 +19,7 @@ from ollama_proxyd.edges.backends.backend import EngineBackend
 from ollama_proxyd.edges.backends.detect import Detected, Look
 from ollama_proxyd.services.fleet import Fleet
 from ollama_proxyd.services.inventory import BackendConfig, FleetChanges
+from ollama_proxyd.services.ledger import Ledger
 from tests.app.conftest import Running, Start
 from tests.fakes import spec_of
 from tests.free_ports import free_port
@@ -259,6 +260,17 @@ async def test_a_start_reconciles_the_fleet_once(
     await running.rewrite({**CALM, "backends": [engine(upstream)]})
     await asyncio.sleep(0.2)
     assert reconciled == [1, 1]
+
+
+async def test_what_would_lie_in_the_memory_of_backends_that_are_gone_is_forgotten(
+    start: Start, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[set[str]] = []
+    monkeypatch.setattr(Ledger, "forget_all_but", lambda _, backend_ids: kept.append(set(backend_ids)))
+    other = engine(upstream, id="two", endpoint=f"{upstream.url}/two")
+    running = await start({**CALM, "backends": [engine(upstream), other]}, demo=Demo.NEVER)
+    await running.rewrite({**CALM, "backends": [other]})
+    assert kept == [{"one", "two"}, {"two"}]
 
 
 async def test_configured_backends_replace_what_was_found(

@@ -26,6 +26,7 @@ def test_of_a_guess_nothing_is_its_own() -> None:
 def test_who_was_beside_the_answers_of_kin_is_forgotten_with_the_speed_that_they_showed(
     context_tokens: float, part: str | tuple[str, int]
 ) -> None:
-    learned = learn(GUESS, Answer(decode_tps=10.0, context_tokens=context_tokens, batch=1.0))
+    read = learn(GUESS, Answer(ttft_s=0.4))
+    learned = learn(read, Answer(decode_tps=10.0, context_tokens=context_tokens, batch=1.0))
     assert learned.crowds[part] == 1.0
     assert own(learned).crowds == {part: 1.0}

@@ -119,6 +119,18 @@ async def test_switched_off_it_wants_nothing(bench: Bench) -> None:
         assert not bench.saver.is_wanted.value
 
 
+async def test_an_answer_that_ends_while_it_is_off_is_not_taken_to_run_once_it_is_on_again(bench: Bench) -> None:
+    async with Tasks("test") as tasks:
+        await bench.start(tasks)
+        bench.answers(1.0, 1.0)
+        begun_s = bench.begin()
+        assert bench.saver.is_wanted.value
+        bench.saver.reconfigure(PowerSaverSettings(hold=False))
+        bench.end(begun_s, 1.0)
+        bench.saver.reconfigure(PowerSaverSettings(hold=True))
+        assert not bench.saver.is_wanted.value
+
+
 async def test_a_person_who_chose_meanwhile_is_not_overruled_until_they_choose_once_more(bench: Bench) -> None:
     async with Tasks("test") as tasks:
         await bench.start(tasks)

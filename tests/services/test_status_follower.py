@@ -3,7 +3,9 @@
 import asyncio
 from functools import partial
 
+from ollama_proxyd.core.attempts import AttemptEnded
 from ollama_proxyd.core.budget import BudgetSettings
+from ollama_proxyd.core.requests import Operation
 from ollama_proxyd.services.status import StatusFollower, snapshot
 from ollama_proxyd.services.tasks import Tasks
 from tests.fakes import FakeClock, reference_fleet, services_of
@@ -44,6 +46,7 @@ async def test_what_changes_without_a_request_is_a_change() -> None:
             services.power_saver.held,
             services.power_saver.let_go,
             partial(savings.unloads.set, 1),
+            partial(services.energy.booked.publish, AttemptEnded("npu", "tiny", Operation.CHAT, "r", 0.0, 1.0)),
         ):
             news.clear()
             change()
