@@ -12,7 +12,7 @@ from ollama_proxyd.dialects.framing.reported import Report, failed_ending
 
 _S_PER_NS = 1e-9
 _NOTHING = msgspec.Raw(b"")
-_SAY_NOTHING = (b"", b"null", b'""', b"{}")
+_SAY_NOTHING = (b"", b"null", b'""', b"{}", b'"{}"')
 _TEXT = msgspec.json.Decoder(str)
 _REASONS = {
     "stop": FinishReason.STOP,

@@ -49,7 +49,7 @@ def _batches(rows: Iterable[Row]) -> Iterator[Sequence[Row]]:
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> Exception | None:
-    """Insert rows of the same columns by one statement, where it takes one of them not each by itself."""
+    """Insert rows of the same columns by one statement; where one of them is refused, each by its own."""
     first = rows[0]
     try:
         values = [*chain.from_iterable(map(_values, rows))]
