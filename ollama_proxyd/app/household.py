@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ollama_proxyd.app.foundation import Foundation
 from ollama_proxyd.app.house_guests import HouseGuests
@@ -68,7 +68,7 @@ class Household:
             fleet,
             http,
             clock,
-            NeighbourNews(self._addresses, lambda peer: self._tasks.start("note", self._note(peer))),
+            NeighbourNews(self._addresses, lambda peer, **news: self._tasks.start("note", self._note(peer, **news))),
         )
         self._neighbours.mains_weight = settings.mains_weight
         self._pairing: ShownCode | None = None
@@ -154,17 +154,17 @@ class Household:
         if peer is not None:
             linked = self._neighbours.linked_at(peer.fingerprint)
             stays = linked is not None and linked[0] in place.addresses
-            there = replace(peer, address=linked[0] if linked and stays else place.address, port=place.port)
-            if await self._note(there):
+            address = linked[0] if linked and stays else place.address
+            if (there := await self._note(peer, address=address, port=place.port)) is not None:
                 self._follow(there)
 
-    async def _note(self, peer: Peer) -> bool:
-        """Know over a restart where a machine is, and what it has even while it is away; whether it is paired still."""
+    async def _note(self, peer: Peer, **news: Any) -> Peer | None:
+        """Know over a restart where a machine is, and what it has even while it is away; None where it was unpaired."""
         try:
-            return await self._paired.note(peer)
+            return await self._paired.note(peer.fingerprint, **news)
         except OSError as error:
             log.warning("what is new of %s is not remembered over a restart: %s", peer.name, error.strerror or error)
-            return True
+            return replace(peer, **news)
 
     def _follow(self, peer: Peer) -> None:
         self._neighbours.add(peer, self._own.context(ssl.PROTOCOL_TLS_CLIENT, (peer.certificate,)))

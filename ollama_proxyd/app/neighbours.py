@@ -57,10 +57,10 @@ class Neighbour:
 
 
 class NeighbourNews(NamedTuple):
-    """addresses: where a machine may be, by what is known of it. keep: called when other things are known."""
+    """addresses: where a machine may be, by what is known of it. keep: called with the new fields of one."""
 
     addresses: Callable[[Peer], Iterable[tuple[str, int]]]
-    keep: Callable[[Peer], object]
+    keep: Callable[..., object]
 
 
 class Neighbours:
@@ -176,8 +176,8 @@ class Neighbours:
         except LinkError as error:
             log.info("%s is not at %s, where it is said to be: %s", peer.name, peer.address, error)
             if neighbour.peer is peer:
-                neighbour.peer = replace(peer, address=neighbour.place[0], port=neighbour.place[1])
-                self._news.keep(neighbour.peer)
+                neighbour.peer = there = replace(peer, address=neighbour.place[0], port=neighbour.place[1])
+                self._news.keep(there, address=there.address, port=there.port)
             return False
         return True
 
@@ -214,7 +214,7 @@ class Neighbours:
         offers = tuple(Offer(each.id, each.name, each.hardware) for each in told.backends)
         if offers != neighbour.peer.offers:
             neighbour.peer = replace(neighbour.peer, offers=offers)
-            self._news.keep(neighbour.peer)
+            self._news.keep(neighbour.peer, offers=offers)
         self._show()
         for words in told.backends:
             self._note(neighbour, words)

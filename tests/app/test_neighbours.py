@@ -32,13 +32,15 @@ class House:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = FakeClock()
         self.shared = Source("paired machines")
-        self.kept: list[Peer] = []
+        self.kept: list[dict[str, Any]] = []
         self.ended = asyncio.Event()
         self.places = {REACHED_AT}
         self.tell: Callable[[MachineWords, float | None], None] | None = None
         monkeypatch.setattr(neighbours, "follow", self._follow)
         monkeypatch.setattr(neighbours, "prove", self._prove)
-        news = NeighbourNews(lambda peer: [(peer.address, peer.port), (REACHED_AT, peer.port)], self.kept.append)
+        news = NeighbourNews(
+            lambda peer: [(peer.address, peer.port), (REACHED_AT, peer.port)], lambda _, **news: self.kept.append(news)
+        )
         self.neighbours = Neighbours(
             self.shared, FakeFleet(clock=self.clock), cast("HttpClient", None), self.clock, news
         )
@@ -72,7 +74,7 @@ async def test_what_a_machine_says_after_it_was_unpaired_does_not_count(monkeypa
     house = House(monkeypatch)
     await house.pair()
     house.hear(told("gpu"))
-    assert [each.offers for each in house.kept] == [(Offer("gpu", "gpu", "nvidia"),)]
+    assert house.kept == [{"offers": (Offer("gpu", "gpu", "nvidia"),)}]
     house.neighbours.remove(PEER.fingerprint)
     house.hear(told("gpu", "npu"))
     assert len(house.kept) == 1
@@ -140,7 +142,7 @@ async def test_a_place_where_a_machine_does_not_answer_changes_nothing(monkeypat
     house.neighbours.add(replace(PEER, address="10.0.0.66"), Pinned(ssl.PROTOCOL_TLS_CLIENT))
     await settle()
     assert house.neighbours.linked_at(PEER.fingerprint) == (REACHED_AT, PEER.port)
-    assert house.kept[-1].address == REACHED_AT
+    assert house.kept[-1] == {"address": REACHED_AT, "port": PEER.port}
     await house.neighbours.close()
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -50,13 +51,14 @@ class Paired:
             await self._write((*others, kept))
             return kept
 
-    async def note(self, peer: Peer) -> bool:
-        """Keep what else is known of one, unless it was unpaired meanwhile; whether it is paired. Raises OSError."""
+    async def note(self, fingerprint: str, **news: Any) -> Peer | None:
+        """Keep what is new of one, and all else as it is by then; None where it was unpaired. Raises OSError."""
         async with self._turn:
-            known = next((each for each in self.peers if each.fingerprint == peer.fingerprint), None)
-            if known is not None and known != peer:
-                await self._write([peer if each is known else each for each in self.peers])
-            return known is not None
+            known = next((each for each in self.peers if each.fingerprint == fingerprint), None)
+            if known is None or (now := replace(known, **news)) == known:
+                return known
+            await self._write([now if each is known else each for each in self.peers])
+            return now
 
     async def remove(self, peer: Peer) -> None:
         """Forget one; raises OSError."""

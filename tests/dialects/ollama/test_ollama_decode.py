@@ -57,7 +57,13 @@ def test_the_end_tells_the_reason_the_tokens_and_the_backends_own_clock() -> Non
     assert decoder.finish() == Finished(FinishReason.STOP, USAGE, TIMINGS)
 
 
-NOTHING_CALLED = ('{"id":"x5"}', "{}", '{"function":{"arguments":null}}', '{"function":{"arguments":{}}}', '{"function":{"arguments":"{}"}}')
+NOTHING_CALLED = (
+    '{"id":"x5"}',
+    "{}",
+    '{"function":{"arguments":null}}',
+    '{"function":{"arguments":{}}}',
+    '{"function":{"arguments":"{}"}}',
+)
 
 
 @pytest.mark.parametrize("odd", NOTHING_CALLED)

@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,15 @@ async def test_a_file_without_backends_is_read(tmp_path: Path) -> None:
     assert list(again.peers) == [peer]
 
 
+async def test_of_two_that_note_something_at_once_neither_undoes_the_other(tmp_path: Path) -> None:
+    kept, peer, offers = Paired(tmp_path / "peers.json"), peer_in(tmp_path), (Offer("gpu", "The card", "nvidia"),)
+    await kept.add(peer)
+    news: list[dict[str, Any]] = [{"address": "10.0.0.9"}, {"offers": offers}]
+    await asyncio.gather(*(kept.note(peer.fingerprint, **each) for each in news))
+    kept.read()
+    assert list(kept.peers) == [replace(peer, address="10.0.0.9", offers=offers)]
+
+
 async def test_a_file_is_written_beside_the_loop_and_each_change_in_its_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,9 +66,9 @@ async def test_a_file_is_written_beside_the_loop_and_each_change_in_its_turn(
     kept, peer, other = Paired(tmp_path / "peers.json"), peer_in(tmp_path), peer_in(tmp_path / "other")
     both = await asyncio.gather(kept.add(peer), kept.add(other))
     assert [each.name for each in both] == ["desktop", "desktop-2"]
-    _, is_paired = await asyncio.gather(kept.remove(peer), kept.note(replace(peer, address="10.0.0.9")))
-    assert not is_paired
-    assert await kept.note(both[1]), "nothing is new, so nothing is written"
+    _, is_paired = await asyncio.gather(kept.remove(peer), kept.note(peer.fingerprint, address="10.0.0.9"))
+    assert is_paired is None
+    assert await kept.note(other.fingerprint, port=other.port) == both[1], "nothing is new, so nothing is written"
     assert (len(threads), threading.get_ident() in threads) == (3, False)
     kept.read()
     assert list(kept.peers) == [both[1]]
