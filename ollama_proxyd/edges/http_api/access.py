@@ -11,7 +11,6 @@ from ollama_proxyd.core.administration import Role
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.core.programs import Asker
 from ollama_proxyd.edges.http_api import routing_headers
-from ollama_proxyd.edges.http_api.connection import Connection
 from ollama_proxyd.edges.http_api.context import ADMIN, RENDER_PATH, SERVED, SETTINGS
 from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER
 from ollama_proxyd.edges.http_api.settings import ServerSettings
@@ -45,7 +44,7 @@ def rules(settings: ServerSettings) -> AccessRules:
     return AccessRules(names, settings.allowed_origins, settings.token, settings.other_users)
 
 
-class Door(Connection):
+class Door(web.RequestHandler):
     """A connection that remembers who asks; over TLS transports take no weak reference, so it is kept here."""
 
     __slots__ = ("asker", "let_in")

@@ -10,7 +10,6 @@ from aiohttp.http_exceptions import ContentLengthError, HttpProcessingError, Lin
 
 from ollama_proxyd.core.errors import ErrorKind, ProxyError
 from ollama_proxyd.edges.http_api.access import Door
-from ollama_proxyd.edges.http_api.connection import Request
 from ollama_proxyd.edges.http_api.context import SERVER_NAME
 from ollama_proxyd.edges.http_api.errors import RENDERERS, ErrorRenderers, error_reply
 from ollama_proxyd.edges.http_api.hints import REQUEST_ID_HEADER, new_id
@@ -30,8 +29,19 @@ class Runner(web.AppRunner):
         assert isinstance(made, _Server)
         made.renderers = self.app[RENDERERS]
         made.request_handler = HotRoutes(self.app, made.request_handler)  # type: ignore[assignment]
-        made.request_factory = partial(self.app._make_request, _cls=Request)
+        made.request_factory = partial(self.app._make_request, _cls=_Request)
         return made
+
+
+class _Request(web.Request):
+    """A request whose notes are looked up without an exception where there are none, as is usual."""
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._state
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """See web.Request."""
+        return self._state.get(key, default)
 
 
 class _Server(web.Server):

@@ -15,7 +15,7 @@ from ollama_proxyd.core.requests import Api, Hints, Request
 from ollama_proxyd.core.routed import Routed
 from ollama_proxyd.core.values import replace
 from ollama_proxyd.dialects.base import ClientDialect, Encoder, Parse, Stamps
-from ollama_proxyd.edges.http_api import connection, routing_headers
+from ollama_proxyd.edges.http_api import routing_headers
 from ollama_proxyd.edges.http_api.access import caller_of
 from ollama_proxyd.edges.http_api.bodies import BODIES
 from ollama_proxyd.edges.http_api.body import read_json
@@ -132,8 +132,6 @@ async def deliver(
         await response.prepare(request)
         del headers  # as the answer has done
         request.protocol.keep_alive(True)  # lets go of the timer of a connection that waits for requests
-        if isinstance(request, connection.Request):
-            request.forget()
         has_words = content_type is None or content_type.startswith(dialect.stream_type)
         writing = _Writing(response, dialect, make_encoder)
         request[STARTED] = Started(response, writing.broken if has_words else None)
