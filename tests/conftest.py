@@ -63,6 +63,8 @@ SHARED = (
     GNOME,
     "house/test_bad_radio",
     "house/test_ipv6",
+    "house/test_leaving",
+    "house/test_short_losses",
     "house/test_two_machines",
     "packaging/test_deb",
     "packaging/test_wheel",

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.real
 
 CHAT = {"model": MODEL, "messages": tiny_model.HELLO}
 QUESTION = {"model": MODEL, "prompt_tokens": 100, "max_tokens": 200}
-STREAM = {**CHAT, "stream": True, "max_tokens": 600, "ignore_eos": True}
-"""Takes the engine a third of a second, of which it gets a few milliseconds before it is put on hold."""
+STREAM = {**CHAT, "stream": True, "max_tokens": 1900, "ignore_eos": True}
+"""Takes the engine a second, of which it gets a few milliseconds before it is put on hold; a slot has 2,048 tokens."""
 LOGIND = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
 
 

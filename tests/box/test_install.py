@@ -25,7 +25,7 @@ pytestmark = pytest.mark.real
 CHECKOUT = "/checkout"
 ENVIRONMENTS = f"{HOME}/.local/share/ollama-proxyd/environments"
 CHAT = {"model": MODEL, "messages": tiny_model.HELLO}
-STREAM = {**CHAT, "stream": True, "max_tokens": 600, "ignore_eos": True}
+STREAM = {**CHAT, "stream": True, "max_tokens": 1900, "ignore_eos": True}
 WHERE_A_USER_MAY_WRITE = (HOME, "/tmp", "/var/tmp", RUNTIME)
 NOT_OURS = (f"{RUNTIME}/systemd", f"{RUNTIME}/dbus-1", "/tmp/systemd-private-", "/var/tmp/systemd-private-")
 """What the managers, the bus and other services write there meanwhile."""

@@ -159,9 +159,9 @@ def test_a_stream_goes_on_where_its_runner_or_its_server_was_killed(start: Start
     before = engines(daemon)["m2:1b"]["pid"]
     assert told(daemon, lambda: os.kill(the_runner(daemon, "m2:1b"), signal.SIGKILL)) == whole
     assert engines(daemon)["m2:1b"]["pid"] == before
+    assert chat(daemon, "m2:1b").status == 200  # where the answer had come whole already, there is no runner yet
     runner = the_runner(daemon, "m2:1b")
     assert told(daemon, lambda: os.kill(before, signal.SIGKILL)) == whole
-    # Where the answer had come whole already, nobody asks for another process.
     wait_until(lambda: engines(daemon).get("m2:1b", {}).get("pid") != before, "the killed server is told no more")
     wait_until(lambda: not Path(f"/proc/{runner}").exists(), "the runner of the killed server has ended")
     assert daemon.backends()["ollama"]["health"] == "up"

@@ -105,6 +105,8 @@ def test_what_is_away_is_told_alike_everywhere(house: House) -> None:
 
 
 def test_a_daemon_that_starts_anew_knows_what_is_away(house: House) -> None:
+    house.desktop.stop()
+    wait_until(lambda: "desktop/nvidia" not in house.laptop.healthy(), "it is away", 30, 0.2)
     house.laptop.stop()
     house.laptop.start()
     status, body, _ = targeted(house.laptop, "desktop/nvidia")
