@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from ollama_proxyd.edges.engines.transient import journal_matches
 from tests.box import installation
-from tests.box.box import RUNTIME
+from tests.box.box import RUNTIME, Box
 from tests.box.installation import MODEL
 from tests.box.service import PATIENCE_S, PORT, Service
 from tests.e2e import tiny_model
@@ -149,3 +150,13 @@ def test_an_ollama_and_its_runner_are_one_unit_which_outlives_a_restart_and_eith
     assert server not in of_the_unit(service)
     service.systemctl("stop", "ollama-proxyd.service")
     wait_until(lambda: not units(service), "the unit has ended with the service", PATIENCE_S)
+
+
+def test_the_words_of_a_process_that_ended_at_once_are_found_though_the_journal_knows_no_unit_of_it(box: Box) -> None:
+    """It reads the unit of a line from the process's cgroup, for which it comes late now and then."""
+    names = [f"short-{number}.service" for number in range(30)]
+    run = "systemd-run --user --quiet --collect --wait --property=SyslogIdentifier=$name --unit=$name echo words"
+    box.user("bash", "-c", f"for name in {' '.join(names)}; do {run}; done")
+    box.root("journalctl", "--sync")
+    asked = ("journalctl", "--user", "--output=cat", "--quiet")
+    assert [box.user(*asked, *journal_matches(name)).stdout for name in names] == ["words\n"] * len(names)

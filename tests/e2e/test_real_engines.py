@@ -154,7 +154,7 @@ def told(daemon: Daemon, model: str, kills: bool) -> str:
     """The words of a streamed answer; the engine is killed, if it is to be, once some of them have come."""
     said: list[str] = []
     with daemon.opened(
-        "POST", "/v1/chat/completions", {**CHAT, "model": model, "max_tokens": 150, "stream": True}
+        "POST", "/v1/chat/completions", {**CHAT, "model": model, "max_tokens": 600, "stream": True}
     ) as answer:
         assert answer.status == 200
         for line in answer:

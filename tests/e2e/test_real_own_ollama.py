@@ -138,7 +138,7 @@ def test_where_the_program_is_missing_that_is_told_and_what_the_files_say_of_a_m
 def told(daemon: Daemon, ends: Callable[[], None] | None = None) -> str:
     """The words of a streamed answer, in the middle of which something is ended."""
     said: list[str] = []
-    options = {"temperature": 0, "num_predict": 150}
+    options = {"temperature": 0, "num_predict": 600}
     body = {"model": "m2:1b", "messages": HELLO, "think": False, "options": options}
     with daemon.opened("POST", "/api/chat", body) as answer:
         assert answer.status == 200

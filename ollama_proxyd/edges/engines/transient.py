@@ -91,16 +91,24 @@ async def _words_of(name: str) -> str:
     """The last words of a unit's processes; where to look where the journal has none, or may not be read."""
     for pause_s in JOURNAL_S:
         await asyncio.sleep(pause_s)
-        if words := last_words(await _journal(f"_SYSTEMD_USER_UNIT={name}")):
+        if words := last_words(await _journal(LAST_LINES, *journal_matches(name))):
             return words
     return f"see journalctl --user --unit {name}"
 
 
-async def _journal(match: str, lines: int = LAST_LINES) -> list[str]:
+def journal_matches(name: str) -> tuple[str, ...]:
+    """What matches the lines of a unit's processes, not the manager's about them.
+
+    The journal knows no unit of a line whose process had ended before its cgroup was read: 7 of 60 that said one line.
+    """
+    return f"_SYSTEMD_USER_UNIT={name}", "+", f"SYSLOG_IDENTIFIER={name}"
+
+
+async def _journal(lines: int, *matches: str) -> list[str]:
     """The last lines that match; none where the journal may not be read."""
     try:
         process = await asyncio.create_subprocess_exec(
-            *_journal_words(match, lines), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+            *_journal_words(lines, *matches), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
         )
         async with asyncio.timeout(END_S):
             said, _ = await process.communicate()
@@ -131,7 +139,7 @@ class TransientUnits:
             raise OSError(f"{given} cannot be started: No such file or directory")
         name = f"{PREFIX}{_readable(launch.name)}-{secrets.token_hex(4)}.service"
         # The manager may see what is hidden from the daemon, whose /tmp is its own (PrivateTmp=).
-        await self._run(bus, name, _properties(launch, found or given, environ))
+        await self._run(bus, name, _properties(name, launch, found or given, environ))
         (path,) = await bus.call(MANAGER, "GetUnit", "s", [name])
         pid = int((await _service(bus, path))["MainPID"])
         if not pid:
@@ -140,7 +148,7 @@ class TransientUnits:
 
     async def log(self, name: str, lines: int) -> list[str]:
         """The last lines of all units that were started under this name, or another that differs in odd characters."""
-        return await _journal(_units_of(name), lines)
+        return await _journal(lines, _units_of(name))
 
     async def taken_over(self, unit: str, pid: int) -> TransientUnit:
         """One that an earlier daemon has started; raises OSError."""
@@ -187,11 +195,11 @@ def _units_of(name: str) -> str:
 
 def follow_words(name: str, lines: int) -> tuple[str, ...]:
     """The program that tells the last lines of these units and each further one."""
-    return (*_journal_words(_units_of(name), lines), "--follow")
+    return (*_journal_words(lines, _units_of(name)), "--follow")
 
 
-def _journal_words(match: str, lines: int) -> tuple[str, ...]:
-    return ("journalctl", "--user", f"--lines={lines}", "--output=cat", "--quiet", "--no-pager", match)
+def _journal_words(lines: int, *matches: str) -> tuple[str, ...]:
+    return ("journalctl", "--user", f"--lines={lines}", "--output=cat", "--quiet", "--no-pager", *matches)
 
 
 def _readable(name: str) -> str:
@@ -208,9 +216,9 @@ def _when_of(name: str, done: "asyncio.Future[str]") -> Callable[[Message], None
     return heard
 
 
-def _properties(launch: Launch, program: str, environ: Mapping[str, str]) -> list[tuple[str, Variant]]:
+def _properties(name: str, launch: Launch, program: str, environ: Mapping[str, str]) -> list[tuple[str, Variant]]:
     """systemd.service(5), systemd.exec(5), systemd.resource-control(5)."""
-    variables = [f"{name}={value}" for name, value in environ.items()]
+    variables = [f"{variable}={value}" for variable, value in environ.items()]
     most = [] if launch.most_bytes is None else [("MemoryMax", Variant("t", launch.most_bytes))]
     return [
         ("Description", Variant("s", f"{PurePath(program).name} of ollama-proxyd: {launch.name}")),
@@ -220,7 +228,7 @@ def _properties(launch: Launch, program: str, environ: Mapping[str, str]) -> lis
         ("OOMPolicy", Variant("s", "stop")),
         ("TimeoutStopUSec", Variant("t", int(END_S * 1e6))),
         ("UMask", Variant("u", 0o077)),
-        ("SyslogIdentifier", Variant("s", PurePath(program).name)),
+        ("SyslogIdentifier", Variant("s", name)),  # see journal_matches
         ("CollectMode", Variant("s", "inactive-or-failed")),
         ("AddRef", Variant("b", True)),  # it is not collected before its end was read
         *most,
